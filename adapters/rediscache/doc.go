@@ -1,0 +1,7 @@
+// Package rediscache keeps Redis values in memory: near caches over strings and hashes, and loaders for use inside any
+// other cache's load.
+//
+// What happens to one miss: the value and its remaining life are asked for in one round trip, on the primary whose
+// events the tracker hears. The life counts from before the question was sent, so an entry never outlives its key, which
+// Redis may report as expired only minutes later. A key that is gone comes back as redis.Nil.
+package rediscache

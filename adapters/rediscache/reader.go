@@ -1,0 +1,106 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/invalidate"
+	"github.com/redis/go-redis/v9"
+)
+
+// reader queues the commands that read one key.
+type reader[V any] func(ctx context.Context, pipe redis.Pipeliner, key string) answer[V]
+
+// answer is called once the commands have been answered, with the context of what is being loaded and the time before
+// they were sent.
+type answer[V any] func(ctx context.Context, sent time.Time) (V, error)
+
+// keysATrip bounds a pipeline.
+const keysATrip = 500
+
+// askWithin bounds the questions of New to the server.
+const askWithin = 2 * time.Second
+
+func readOne[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (V, error) {
+	depend(ctx, rdb, key)
+	pipe := rdb.Pipeline()
+	get := read(ctx, pipe, key)
+	sent := time.Now()
+	_, _ = pipe.Exec(ctx) // every command has its own error
+	return get(ctx, sent)
+}
+
+func build[K comparable, V any](
+	tracker *invalidate.Tracker, rdb redis.UniversalClient, opts cache.Options[K, V], read reader[V],
+) (*cache.Cache[K, V], error) {
+	switch {
+	case tracker == nil:
+		return nil, errors.New("rediscache: tracker is nil: make one with invalidate.Connect")
+	case opts.Load != nil || opts.LoadMany != nil:
+		return nil, errors.New("rediscache: Options.Load and LoadMany are set by New: leave them nil, or use cache.New with GetString in your loader")
+	case opts.NoKey:
+		return nil, errors.New("rediscache: Options.NoKey is set, but every entry is a Redis key: leave it out")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+	defer cancel()
+	if err := tracker.CheckClient(ctx, rdb); err != nil {
+		return nil, fmt.Errorf("rediscache: %w", err)
+	}
+	var c *cache.Cache[K, V]
+	opts.Load = func(ctx context.Context, k K) (V, error) {
+		return readOne(ctx, rdb, c.NameOf(k).Text(), read)
+	}
+	opts.LoadMany = func(ctx context.Context, ks []K) (map[K]V, error) {
+		found := make(map[K]V, len(ks))
+		for len(ks) > 0 {
+			n := min(len(ks), keysATrip)
+			if err := readMany(ctx, rdb, c, ks[:n], read, found); err != nil {
+				return nil, err
+			}
+			ks = ks[n:]
+		}
+		return found, nil
+	}
+	opts.Absent = redis.Nil
+	c, err := cache.New(tracker, opts)
+	return c, err
+}
+
+func readMany[K comparable, V any](
+	ctx context.Context, rdb redis.UniversalClient, c *cache.Cache[K, V], ks []K, read reader[V], found map[K]V,
+) error {
+	pipe := rdb.Pipeline()
+	answers := make([]answer[V], len(ks))
+	for i, k := range ks {
+		answers[i] = read(ctx, pipe, c.NameOf(k).Text())
+	}
+	sent := time.Now()
+	_, _ = pipe.Exec(ctx)
+	for i, k := range ks {
+		v, err := answers[i](cache.ForKey(ctx, k), sent)
+		switch {
+		case errors.Is(err, redis.Nil):
+		case err != nil:
+			return err
+		default:
+			found[k] = v
+		}
+	}
+	return nil
+}
+
+// depend makes what is being loaded in ctx fall with key, and keeps it out of memory when nobody would hear of key's
+// changes: rdb is not a client of the database that the record's tracker hears.
+func depend(ctx context.Context, rdb redis.UniversalClient, key string) {
+	r := invalidate.RecordIn(ctx)
+	if r == nil {
+		return
+	}
+	r.DependOn(invalidate.Key(key))
+	if !r.Tracker().Hears(rdb) {
+		r.NoStore()
+	}
+}

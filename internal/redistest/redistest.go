@@ -1,0 +1,323 @@
+// Package redistest runs real Redis servers for tests.
+//
+// [Start] finds the binary, picks a loopback port, makes a directory, starts the server and asks it, over a Unix
+// socket that only that very process can own, until it answers. The test then kills, pauses and restarts it as it
+// likes; at the test's end it is killed and waited for. A missing binary fails the test: a test that is skipped
+// because its server is not there proves nothing and says so to nobody.
+//
+// The binary is redis-server from PATH, or the one that the environment variable FRESHET_REDIS_SERVER names (a newer
+// Redis, a valkey-server). It runs without persistence unless the arguments ask for it.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// BinaryEnv is the environment variable that names another server binary than redis-server from PATH.
+const BinaryEnv = "FRESHET_REDIS_SERVER"
+
+// ErrNotFound is returned, wrapped, when there is no server binary. Its text says how to install one.
+var ErrNotFound = errors.New("redis-server not found: apt-get install -y redis-server (Debian/Ubuntu), " +
+	"or see https://redis.io/docs/latest/operate/oss_and_stack/install/")
+
+// Both bounds are generous: they end a test that hangs, they measure nothing.
+const (
+	startTimeout = 30 * time.Second
+	stopTimeout  = 20 * time.Second
+)
+
+// Server is one server: an address, a directory and arguments that outlive its processes. Its methods may be called
+// from several goroutines. Those that fail return the error and, for a server from [Start], also fail the test, so
+// a test need not look.
+type Server struct {
+	t      testing.TB // nil for a server from Run
+	binary string
+	args   []string // as the caller gave them
+	dir    string
+	port   int
+
+	mu   sync.Mutex
+	proc *process // guarded by mu; nil when closed or when no start has succeeded
+}
+
+// Start runs a server until the end of the test. Arguments are those of the command line, in any of the forms
+// "--appendonly", "yes" or "--appendonly yes"; they override the defaults (loopback, no persistence).
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s, err := Run(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.t = t
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("output of %s at %s:\n%s", s.binary, s.Addr(), s.Log())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Run is Start for programs that are not tests. Whoever runs a server closes it.
+func Run(args ...string) (*Server, error) {
+	binary, err := find()
+	if err != nil {
+		return nil, err
+	}
+	// Not the test's own directory: its name holds the test's, and a Unix socket's path is at most 107 bytes.
+	dir, err := os.MkdirTemp("", "redistest")
+	if err != nil {
+		return nil, fmt.Errorf("redistest: %w", err)
+	}
+	s := &Server{binary: binary, args: args, dir: dir}
+	for range 10 {
+		if s.port, err = freePort(); err != nil {
+			break
+		}
+		// Between the look and the server's bind another process may have taken the port.
+		if err = s.start(); !errors.Is(err, errPortTaken) {
+			break
+		}
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+func find() (string, error) {
+	name := os.Getenv(BinaryEnv)
+	if name == "" {
+		name = "redis-server"
+	}
+	binary, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("%w (%w)", ErrNotFound, err)
+	}
+	return binary, nil
+}
+
+// start runs a process on s.port and waits until it answers. It holds mu throughout, so that no Kill or Close can
+// miss the process.
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	args := []string{
+		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--unixsocket", s.socket(),
+		"--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--repl-diskless-sync-delay", "0", // else a replica's first sync waits 5 s for others
+	}
+	logStart := s.logSize()
+	proc, err := launch(s.binary, append(args, s.args...), s.dir, s.logPath())
+	if err != nil {
+		return fmt.Errorf("redistest: %w", err)
+	}
+	if err := s.awaitAnswer(proc); err != nil {
+		proc.kill()
+		log := s.logFrom(logStart)
+		if bytes.Contains(log, []byte("Address already in use")) {
+			err = fmt.Errorf("%w: %w", errPortTaken, err)
+		}
+		return fmt.Errorf("redistest: %s at %s: %w; its output:\n%s", s.binary, s.Addr(), err, tail(log))
+	}
+	s.proc = proc
+	return nil
+}
+
+// Addr is host:port, the same after every restart.
+func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// Port is the TCP port, the same after every restart.
+func (s *Server) Port() int { return s.port }
+
+// Dir is the server's directory: its dump, its append-only files, its log. It is removed by Close.
+func (s *Server) Dir() string { return s.dir }
+
+// PID is the running process, or 0 when there is none.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil || s.proc.ended() {
+		return 0
+	}
+	return s.proc.cmd.Process.Pid
+}
+
+// Client returns a client of the server that is closed at the test's end. Each of opts may change its options.
+func (s *Server) Client(t testing.TB, opts ...func(*redis.Options)) *redis.Client {
+	t.Helper()
+	o := &redis.Options{Addr: s.Addr()}
+	for _, opt := range opts {
+		opt(o)
+	}
+	rdb := redis.NewClient(o)
+	t.Cleanup(func() {
+		if err := rdb.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+			t.Errorf("redistest: close client: %v", err)
+		}
+	})
+	return rdb
+}
+
+// Kill ends the process as a crash or kill -9 would and waits until it is gone. Without a process it does nothing.
+func (s *Server) Kill() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc != nil {
+		s.proc.kill()
+	}
+	return nil
+}
+
+// Stop ends the process as an operator would (SIGTERM: it saves what it is configured to save) and waits until it is
+// gone. A paused process is resumed for it. Without a process it does nothing.
+func (s *Server) Stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil || s.proc.ended() {
+		return nil
+	}
+	s.proc.signal(syscall.SIGTERM)
+	s.proc.signal(syscall.SIGCONT)
+	select {
+	case <-s.proc.done:
+		return nil
+	case <-time.After(stopTimeout):
+		s.proc.kill()
+		return s.fail(fmt.Errorf("redistest: %s did not end within %v of SIGTERM and was killed", s.Addr(), stopTimeout))
+	}
+}
+
+// Restart stops the process if it still runs and starts another with the same port, directory and arguments. What it
+// finds again is what the server has kept: nothing, unless the arguments ask for persistence. Restart returns when
+// the new process answers.
+func (s *Server) Restart() error {
+	if err := s.Stop(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(stopTimeout)
+	err := s.start()
+	for errors.Is(err, errPortTaken) && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond) // a stranger's connection that goes out from our port ends some time
+		err = s.start()
+	}
+	return s.fail(err)
+}
+
+// Pause freezes the process (SIGSTOP): its connections stay open and silent, as behind a dead link or a stalled VM.
+func (s *Server) Pause() error { return s.signal("pause", syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (s *Server) Resume() error { return s.signal("resume", syscall.SIGCONT) }
+
+func (s *Server) signal(what string, sig syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := os.ErrProcessDone
+	if s.proc != nil {
+		err = s.proc.signal(sig)
+	}
+	if err != nil {
+		return s.fail(fmt.Errorf("redistest: %s %s: %w", what, s.Addr(), err))
+	}
+	return nil
+}
+
+// Close kills the process, waits for it and removes the directory. It may be called twice.
+func (s *Server) Close() error {
+	s.Kill()
+	return os.RemoveAll(s.dir)
+}
+
+func (s *Server) fail(err error) error {
+	if err != nil && s.t != nil {
+		s.t.Helper()
+		s.t.Error(err)
+	}
+	return err
+}
+
+// StartReplica runs a replica of s until the test's end and returns once its first sync is done.
+func (s *Server) StartReplica(t testing.TB, args ...string) *Server {
+	t.Helper()
+	r := Start(t, append([]string{"--replicaof", "127.0.0.1", strconv.Itoa(s.port)}, args...)...)
+	rdb := r.Client(t)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		info, err := rdb.Info(ctx, "replication").Result()
+		if err != nil {
+			t.Fatalf("redistest: replica %s of %s: %v", r.Addr(), s.Addr(), err)
+		}
+		if strings.Contains(info, "master_link_status:up") {
+			return r
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// AddUser creates an ACL user with the given rules, e.g. "on", ">secret", "~*", "&*", "+@all". A restart forgets it.
+func (s *Server) AddUser(t testing.TB, name string, rules ...string) {
+	t.Helper()
+	cmd := []any{"ACL", "SETUSER", name}
+	for _, r := range rules {
+		cmd = append(cmd, r)
+	}
+	if err := s.Client(t).Do(context.Background(), cmd...).Err(); err != nil {
+		t.Fatalf("redistest: ACL SETUSER %s: %v", name, err)
+	}
+}
+
+// Version is what the binary says of itself: its product, such as "Redis" or "Valkey", and its version, such as
+// "7.0.15".
+func (s *Server) Version() (product, version string, err error) {
+	out, err := exec.Command(s.binary, "--version").Output()
+	if err != nil {
+		return "", "", fmt.Errorf("redistest: %s --version: %w", s.binary, err)
+	}
+	fields := strings.Fields(string(out))
+	for _, f := range fields {
+		if v, ok := strings.CutPrefix(f, "v="); ok {
+			return fields[0], v, nil
+		}
+	}
+	return "", "", fmt.Errorf("redistest: %s --version: no version in %q", s.binary, out)
+}
+
+// Log is the tail of the server's output, over all its processes.
+func (s *Server) Log() string { return string(tail(s.logFrom(0))) }
+
+func (s *Server) logPath() string { return filepath.Join(s.dir, "output.log") }
+func (s *Server) socket() string  { return filepath.Join(s.dir, "s") }
+
+func (s *Server) logSize() int { return len(s.logFrom(0)) }
+
+func (s *Server) logFrom(start int) []byte {
+	b, err := os.ReadFile(s.logPath())
+	if err != nil || start > len(b) {
+		return nil
+	}
+	return b[start:]
+}
+
+func tail(b []byte) []byte {
+	const most = 4 << 10
+	return b[max(0, len(b)-most):]
+}

@@ -1,0 +1,70 @@
+package trace
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Known is a trace that is published somewhere, and what it must count.
+type Known struct {
+	Name     string // as replays call it
+	File     string // as it is published, the compression by its ending
+	Format   Format
+	Requests int
+	Distinct int
+}
+
+// Catalog is the traces that can be loaded by name. Their counts were taken by
+// decoding the published files, and are what tells a whole file from another.
+func Catalog() []Known {
+	return []Known{
+		{"arc-OLTP", "arc-OLTP.lis.zst", ARC, 914_145, 186_880},
+		{"arc-P3", "arc-P3.lis.zst", ARC, 3_912_296, 762_543},
+		{"cache2k-orm-night", "cache2k-orm-night.xz", BigEndian4, 5_000_000, 86_466},
+		{"cache2k-web12", "cache2k-web12.xz", BigEndian4, 95_607, 13_756},
+		{"cloudphysics-w106", "cloudphysics-w106.xz", BigEndian4, 5_292_456, 275_171},
+		{"adaptsize", "adaptsize-request.xz", Field2, 66_987, 36_815},
+		{"thesios-blocks", "google-thesios-400k.csv.zst", Block, 396_118, 322_519},
+		{"thesios-files", "google-thesios-400k.csv.zst", FileOf, 396_118, 46_038},
+		{"lirs-2pools", "lirs-2pools.gz", Lines, 100_000, 9_939},
+		{"lirs-glimpse", "lirs-glimpse.gz", Lines, 6_015, 2_529},
+		{"lirs-loop", "lirs-loop.gz", Lines, 505_500, 1_011},
+		{"lirs-multi3", "lirs-multi3.gz", Lines, 30_241, 7_454},
+		{"lirs-sprite", "lirs-sprite.gz", Lines, 133_996, 7_075},
+	}
+}
+
+// Load reads a trace of the catalog from dir.
+func Load(dir, name string) (*Trace, error) {
+	var names []string
+	for _, k := range Catalog() {
+		if k.Name == name {
+			return k.load(dir)
+		}
+		names = append(names, k.Name)
+	}
+	return nil, fmt.Errorf("no trace %q: there are %s", name, strings.Join(names, ", "))
+}
+
+func (k Known) load(dir string) (t *Trace, err error) {
+	path := filepath.Join(dir, k.File)
+	r, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err = Decode(path, r, k.Format)
+	// A decompressor that failed explains a decoder that did.
+	if cerr := r.Close(); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Keys) != k.Requests || t.Distinct != k.Distinct {
+		return nil, fmt.Errorf("%s: %w: %d requests of %d distinct keys, want %d of %d: cut short, or another version",
+			path, ErrMalformed, len(t.Keys), t.Distinct, k.Requests, k.Distinct)
+	}
+	t.Name = k.Name
+	return t, nil
+}

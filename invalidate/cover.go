@@ -1,0 +1,72 @@
+package invalidate
+
+import (
+	"context"
+	"fmt"
+)
+
+// Cover makes sure that every key that begins with one of prefixes is heard. With Options.FollowCaches it subscribes
+// to those that are not and returns when that is confirmed (a subscription that ctx cut short goes on by itself, and
+// loads are not stored before it is confirmed: R10). Otherwise a prefix outside Options.Notify.Prefixes is
+// [ErrNotCovered]. Caches call it for their own prefix.
+func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	var fresh []string
+	for _, p := range prefixes {
+		switch {
+		case t.heard(p):
+		case !t.follow:
+			return fmt.Errorf("%w: %q: add it to Prefixes, or set Options.FollowCaches", ErrNotCovered, p)
+		case p == "":
+			return fmt.Errorf("%w: every key: leave Options.FollowCaches off for a cache without a Prefix", ErrNotCovered)
+		default:
+			fresh = append(fresh, p)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	t.wg.Go(func() {
+		err := t.listener.Subscribe(t.life, fresh...)
+		if err == nil {
+			t.hear(fresh)
+		}
+		done <- err
+	})
+	select {
+	case err := <-done:
+		if err != nil {
+			return t.waitError("subscribe", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return t.waitError("subscribe", ctx.Err())
+	}
+}
+
+// hear adds prefixes that are subscribed to from now on. R10: a load that began before this has a lower stamp.
+func (t *Tracker) hear(prefixes []string) {
+	t.covering.Lock()
+	defer t.covering.Unlock()
+	list := append([]cover(nil), *t.covers.Load()...)
+	since := t.ledger.step()
+	for _, p := range prefixes {
+		list = append(list, cover{p, since})
+	}
+	t.covers.Store(&list)
+}
+
+// heard reports whether every key below prefix is listened to by now.
+func (t *Tracker) heard(prefix string) bool {
+	list := t.covers.Load()
+	return list == nil || covers(*list, prefix, t.ledger.counter.Load())
+}
+
+// covered reports whether n's changes have been heard since stamp. Tags always are.
+func (t *Tracker) covered(n Name, stamp uint64) bool {
+	list := t.covers.Load()
+	return list == nil || n.kind == KindTag || covers(*list, n.text, stamp)
+}

@@ -1,0 +1,152 @@
+package invalidate
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofreshet/freshet/internal/guard"
+)
+
+// touchEvent is what an announcement looks like on the stream: an event that Redis itself never sends.
+const touchEvent = "touch"
+
+const (
+	publishBatch = 1000   // announcements a round trip
+	maxUnsent    = 10_000 // names remembered for a later announcement; beyond them everything is announced
+)
+
+func newInstance() string { return rand.Text()[:12] }
+
+// Touch makes names fall in every process: in this one before it returns, even when it returns an error (R12). It never
+// deletes or changes a key: it publishes on each name's own notification channel, a message in the very stream all
+// listen to, so a [Tracker.Fence] anywhere that begins after Touch returned nil covers it. Call it after the commit,
+// never before: what is loaded in between would be kept.
+//
+// When [ErrNotAnnounced] comes back the announcement is kept and sent again when Redis answers, until Close; other processes may meanwhile
+// serve what they have, and for how long is not bounded by MaxStaleness if their own connection is sound.
+func (t *Tracker) Touch(ctx context.Context, names ...Name) (err error) {
+	for _, n := range names {
+		if n.text == "" && n.kind != KindPrefix {
+			return ErrEmptyName
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if !t.out.Has(guard.Own) {
+		defer t.apply(touchEvent, names...)
+	}
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	if err := t.announce(ctx, names); err != nil {
+		t.unsent.keep(names)
+		return fmt.Errorf("%w: %w", ErrNotAnnounced, err)
+	}
+	return nil
+}
+
+// Forget is [Tracker.Touch] in this process alone.
+func (t *Tracker) Forget(names ...Name) { t.apply("forget", names...) }
+
+// announce publishes names, or, when they are a storm (R13), that everything fell.
+func (t *Tracker) announce(ctx context.Context, names []Name) error {
+	channel := "__keyspace@" + strconv.Itoa(t.db) + "__:"
+	if len(names) > len(t.ledger.slots)/8 {
+		return t.rdb.Publish(ctx, channel+t.names+allUnder, t.echo).Err()
+	}
+	for len(names) > 0 {
+		n := min(len(names), publishBatch)
+		pipe := t.rdb.Pipeline()
+		for _, name := range names[:n] {
+			pipe.Publish(ctx, channel+name.announced(t.names), t.echo)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		names = names[n:]
+	}
+	return nil
+}
+
+// unsent are names whose announcement failed.
+type unsent struct {
+	any  atomic.Bool // whether names is not empty: asked at each heartbeat
+	wake chan struct{}
+
+	mu    sync.Mutex
+	names map[Name]struct{} // with the empty Name in it: everything
+}
+
+func (u *unsent) keep(names []Name) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.names == nil {
+		u.names = make(map[Name]struct{})
+	}
+	for _, n := range names {
+		if len(u.names) >= maxUnsent {
+			clear(u.names)
+			u.names[Name{}] = struct{}{}
+			break
+		}
+		u.names[n] = struct{}{}
+	}
+	u.any.Store(true)
+}
+
+// take empties u. all is true when too many were kept.
+func (u *unsent) take() (names []Name, all bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.any.Store(false)
+	_, all = u.names[Name{}]
+	for n := range u.names {
+		names = append(names, n)
+	}
+	clear(u.names)
+	return names, all
+}
+
+func (t *Tracker) wakeAnnouncer() {
+	if !t.unsent.any.Load() {
+		return
+	}
+	select {
+	case t.unsent.wake <- struct{}{}:
+	default:
+	}
+}
+
+// announceUnsent sends what Touch could not, whenever Redis is heard. It ends with t.life.
+func (t *Tracker) announceUnsent() {
+	for {
+		select {
+		case <-t.life.Done():
+			return
+		case <-t.unsent.wake:
+		}
+		names, all := t.unsent.take()
+		if len(names) == 0 {
+			continue
+		}
+		var err error
+		if all {
+			err = t.rdb.Publish(t.life, "__keyspace@"+strconv.Itoa(t.db)+"__:"+t.names+allUnder, t.echo).Err()
+		} else {
+			err = t.announce(t.life, names)
+		}
+		if err != nil {
+			t.unsent.keep(names)
+			select { // the next heartbeat wakes us again: not at once
+			case <-t.life.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package invalidate
+
+import (
+	"context"
+	"time"
+)
+
+// State is what a [Validity] is found to be.
+type State uint8
+
+const (
+	Current  State = iota // proven no older than the bound asked for
+	Unproven              // nothing is known against it, but its last proof is older than the bound
+	Expired               // its deadline has passed
+	Fallen                // invalidated, or from before a gap
+)
+
+func (s State) String() string {
+	return [...]string{"current", "unproven", "expired", "fallen"}[s]
+}
+
+// Validity goes beside a kept value and says at every read whether it may still be served. Make it with [Record.Seal];
+// the zero Validity has fallen. It is never changed after it is sealed, so any number of goroutines may check it.
+type Validity struct {
+	tracker  *Tracker
+	stamp    uint64   // the ledger's counter before the load began
+	epoch    uint64   // the tracker's epoch before the load began
+	proof    instant  // the load's begin, or the oldest proof of what it read from memory
+	deadline instant  // never when there is none
+	slots    []uint32 // what it depends on; no slot may rise above stamp
+	all      bool     // depends on everything: no invalidation at all may follow
+	noStore  bool     // nor may anything be stored that is built from it
+}
+
+// Check is the one question asked at every read. staleness is the proven bound: the value was current that long ago
+// or later. No lock, no allocation, one reading of the clock.
+//
+// R2: watermark, then epoch, then ledger, then the clock. Writers publish in the reverse order, so a watermark never
+// vouches for an event that this check could not see.
+func (v *Validity) Check(bound time.Duration) (staleness time.Duration, s State) {
+	t := v.tracker
+	if t == nil {
+		return 0, Fallen
+	}
+	mark := t.watermark.Load()
+	t.paused(afterWatermark)
+	if v.fallen() {
+		return max(0, now().since(v.proof)), Fallen
+	}
+	t.paused(afterLedger)
+	at := now()
+	if mark != nil {
+		staleness = at.since(*mark)
+	}
+	if mark == nil || staleness > bound {
+		// A load is proof of its own.
+		if own := at.since(v.proof); mark == nil || own < staleness {
+			staleness = own
+		}
+	}
+	staleness = max(staleness, 0)
+	switch {
+	case at.reached(v.deadline):
+		return staleness, Expired
+	case staleness > bound:
+		return staleness, Unproven
+	}
+	return staleness, Current
+}
+
+// The places in Check where a test may let something happen.
+const (
+	afterWatermark = iota
+	afterLedger
+)
+
+func (t *Tracker) paused(where int) {
+	if t.pause != nil {
+		t.pause(where)
+	}
+}
+
+// Valid is Check for those who want a yes or a no.
+func (v *Validity) Valid(bound time.Duration) bool {
+	_, s := v.Check(bound)
+	return s == Current
+}
+
+// ProvenFor answers a waiter that asked at began and was given this value by a load that began before that (R4): it is
+// good if nothing of it has fallen and it is proven for an instant no earlier than began minus bound.
+func (v *Validity) ProvenFor(began time.Time, bound time.Duration) bool {
+	t := v.tracker
+	if t == nil {
+		return false
+	}
+	mark := t.watermark.Load()
+	if v.fallen() {
+		return false
+	}
+	asked := instantOf(began)
+	return asked.since(v.proof) <= bound || mark != nil && asked.since(*mark) <= bound
+}
+
+func (v *Validity) fallen() bool {
+	t := v.tracker
+	if t.epoch.Load() != v.epoch {
+		return true
+	}
+	l := t.ledger
+	for _, slot := range v.slots {
+		if l.slots[slot].Load() > v.stamp {
+			return true
+		}
+	}
+	return v.all && l.counter.Load() > v.stamp
+}
+
+// Inherit hands what v rests on to the record in ctx, if there is one: dependencies, the least deadline, the oldest
+// proof, and NoStore (R6). Call it when a read gave v's value, right after the check.
+func (v *Validity) Inherit(ctx context.Context) {
+	if r := RecordIn(ctx); r != nil {
+		r.Inherit(v)
+	}
+}
+
+// Tracker is whose ledger v is checked against; nil for the zero Validity.
+func (v *Validity) Tracker() *Tracker { return v.tracker }

@@ -1,0 +1,110 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// trackingPrefix begins no name of anyone's. It is the same in every process, since Redis walks all distinct prefixes at
+// every write.
+const trackingPrefix = "\x00freshet"
+
+var errRedial = errors.New("the connection is gone and a session does not dial twice")
+
+// patience bounds the making of a session: a dial and a round trip, as the user's client has them.
+func (l *Listener) patience() time.Duration {
+	d := 5 * time.Second
+	if l.rdb.DialTimeout > 0 {
+		d = l.rdb.DialTimeout
+	}
+	return d + l.readTimeout()
+}
+
+func (l *Listener) readTimeout() time.Duration {
+	if l.rdb.ReadTimeout > 0 {
+		return l.rdb.ReadTimeout
+	}
+	return 5 * time.Second
+}
+
+// clientOptions are the user's, less all that would do something behind the session's back.
+func (l *Listener) clientOptions() *redis.Options {
+	o := l.rdb
+	o.Protocol = 3
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.ReadTimeout = l.readTimeout()
+	o.WriteTimeout = max(l.opts.PongTimeout, time.Second)
+	o.PoolTimeout = o.ReadTimeout
+	o.ContextTimeoutEnabled = true
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
+	o.PipelinePoolSize = -1
+	o.ConnMaxIdleTime, o.ConnMaxLifetime = -1, 0
+	o.Limiter = nil
+	o.ClientSideCacheConfig, o.ClientSideCache = nil, nil
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.PushNotificationProcessor = redis.NewPushNotificationProcessor()
+	return &o
+}
+
+func (s *session) newVoice() *redis.Client {
+	o := s.l.clientOptions()
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if !s.dialled.CompareAndSwap(false, true) {
+			return nil, errRedial
+		}
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		w, conn := watch(conn, s.clock)
+		s.conn.Store(w)
+		select {
+		case <-s.dead: // fail may have come before there was anything to close
+			conn.Close()
+		default:
+		}
+		return conn, nil
+	}
+	users := o.OnConnect
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if users != nil {
+			if err := users(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return s.meet(ctx, conn)
+	}
+	client := redis.NewClient(o)
+	// The one error it knows is that the name is taken, and the processor is new.
+	_ = client.RegisterPushNotificationHandler("invalidate", invalidations{s}, true)
+	return client
+}
+
+// meet learns on the PubSub's own connection who answers there, and asks to hear of flushes.
+func (s *session) meet(ctx context.Context, conn *redis.Conn) error {
+	id, err := identify(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := id.fault(); err != nil {
+		return err
+	}
+	s.identity = id
+	if id.proto != 3 {
+		s.tracking = errors.New("the server does not speak RESP3")
+		return nil
+	}
+	err = conn.Do(ctx, "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", trackingPrefix).Err()
+	if err != nil && !refused(err) {
+		return err
+	}
+	s.tracking = err
+	return nil
+}

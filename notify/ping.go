@@ -1,0 +1,193 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// fence is what any number of Fence calls wait for together: a ping that is sent after they asked.
+type fence struct {
+	done chan struct{}
+}
+
+const (
+	mostPings = 8                     // on the wire at once; fences beyond them share the next
+	busyPause = 10 * time.Millisecond // before a server that runs a script is asked again
+)
+
+// Fence returns when every event of every command that Redis had executed before the call has been handed to
+// Hooks.Event (R8). It costs one PING on the subscription's connection, which concurrent fences share, and a round trip. In
+// a gap it waits for the next session, so that Synced has then been told too. Its error is ctx's or ErrClosed.
+func (l *Listener) Fence(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f := l.askFence()
+	select {
+	case <-f.done:
+		return nil
+	case <-l.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// askFence joins the fences that no ping has been sent for, and wakes who sends it. Those that wait are as few as the pings
+// that were lost, however many callers gave up: they share.
+func (l *Listener) askFence() *fence {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.fences); n > 0 {
+		return l.fences[n-1]
+	}
+	f := &fence{done: make(chan struct{})}
+	l.fences = append(l.fences, f)
+	if l.session != nil {
+		l.session.nudge()
+	}
+	return f
+}
+
+func (s *session) nudge() { nudge(s.wake) }
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) nonce() string {
+	s.pings++
+	return s.id + ":" + strconv.FormatUint(s.pings, 36)
+}
+
+// startTalking starts the goroutines of a live session.
+func (s *session) startTalking() {
+	s.wg.Go(s.talk)
+	if s.l.opts.AuditEvery > 0 {
+		s.wg.Go(s.audits)
+	}
+}
+
+// talk writes all that a live session says (heartbeats, pings for fences, planned subscriptions) and notices when
+// nothing comes back. The first ping goes out at once.
+func (s *session) talk() {
+	o := &s.l.opts
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var wakeAt, beatAt time.Duration
+	for {
+		select {
+		case <-s.dead:
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		now := s.clock()
+		busy := time.Duration(s.busyUntil.Load())
+		_, n := s.wire.oldest()
+		sub, fences := s.l.due(now >= busy, n < mostPings)
+		if sub != nil && !s.say(&command{sub: sub}) {
+			return
+		}
+		if n < mostPings && (fences != nil || now >= beatAt) {
+			if !s.say(&command{nonce: s.nonce(), fences: fences}) {
+				return
+			}
+			beatAt = now + o.Heartbeat // every ping is a heartbeat
+		}
+		next := now + o.Heartbeat
+		if beatAt > now {
+			next = beatAt
+		}
+		if busy > now {
+			next = min(next, busy)
+		}
+		// R9: late is not lost. Only silence, not one byte while an answer is due, ends the session. If this goroutine
+		// itself was held up (a paused process), what came meanwhile may wait unread: it gets a moment to be.
+		if silent, ok := s.silentAt(); ok {
+			switch heldUp := wakeAt > 0 && now-wakeAt > o.PongTimeout/4; {
+			case now < silent:
+				next = min(next, silent)
+			case heldUp:
+				next = min(next, now+o.PongTimeout/4)
+			default:
+				s.fail(GapSilence, fmt.Errorf("no byte came for %v while a ping was unanswered", o.PongTimeout))
+				return
+			}
+		}
+		wakeAt = next
+		timer.Reset(next - s.clock())
+	}
+}
+
+// due takes what is to be said next.
+func (l *Listener) due(subscribes, pings bool) (sub *subscribe, fences []*fence) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if subscribes && l.planned != nil && !l.planned.sent {
+		sub = l.planned
+		sub.sent = true
+	}
+	if subscribes && pings {
+		fences, l.fences = l.fences, nil
+	}
+	return sub, fences
+}
+
+// say is send for a live session: an error ends it.
+func (s *session) say(c *command) bool {
+	if err := s.send(context.Background(), c); err != nil {
+		s.fail(GapConnection, err)
+		return false
+	}
+	return true
+}
+
+// silentAt is when the session will have been silent for too long, if nothing comes till then and something is due.
+func (s *session) silentAt() (time.Duration, bool) {
+	c, _ := s.wire.oldest()
+	if c == nil {
+		return 0, false
+	}
+	return max(c.at, time.Duration(s.conn.Load().lastRead.Load())) + s.l.opts.PongTimeout, true
+}
+
+// pong handles the answer to the oldest ping: all that Redis executed before the ping was sent has been told (R8, R9).
+func (s *session) pong(m *redis.Pong) error {
+	c := s.wire.pop()
+	if c == nil || c.sub != nil || c.nonce != m.Payload {
+		return s.unplanned("a PONG nobody asked for (%q)", m.Payload)
+	}
+	if !s.live {
+		return nil
+	}
+	if hook := s.l.opts.Hooks.Pong; hook != nil {
+		s.guard(func() { hook(c.sent, time.Now()) })
+		if s.isDead() {
+			s.again(c)
+			return errors.New("a hook panicked")
+		}
+	}
+	for _, f := range c.fences {
+		close(f.done)
+	}
+	if s.onProof != nil {
+		s.onProof()
+		s.onProof = nil
+	}
+	s.l.mu.Lock()
+	waiting := len(s.l.fences) > 0
+	s.l.mu.Unlock()
+	if waiting { // for room on the wire
+		s.nudge()
+	}
+	return nil
+}
