@@ -165,15 +165,15 @@ func (s *session) mark(ctx context.Context, dbs []int) error {
 			s.markers.mute = true
 		}
 		value, err := asked[i].value()
-		if err == nil {
-			s.markers.values[db] = value
-			continue
-		}
 		delete(s.markers.values, db)
-		if fault := handshakeFault(err, s.user()); fault != err && s.l.opts.DBs[0] != AllDBs {
-			return fault // there is no such database
-		}
-		if s.markers.mute || err != redis.Nil {
+		switch {
+		case err == nil:
+			s.markers.values[db] = value
+		case noDatabase(err) && s.l.opts.DBs[0] == AllDBs: // CONFIG did not tell how many there are
+			s.markers.dbs = slices.DeleteFunc(slices.Clone(s.markers.dbs), func(other int) bool { return other == db })
+		case noDatabase(err):
+			return handshakeFault(err, s.user())
+		case s.markers.mute || err != redis.Nil:
 			s.doubt(fmt.Sprintf("swapdb unproven: the marker %s%s of database %d may not be written or read", s.l.opts.Namespace, markerName, db))
 		}
 	}

@@ -28,7 +28,7 @@ const (
 	MissingAuth     = "auth"     // the user name or password is wrong or absent
 	MissingVersion  = "version"  // the server is older than Redis 6.0, or does not say what it is
 	MissingRole     = "role"     // the server is a replica or a Sentinel: events and loads need one primary
-	MissingDatabase = "database" // the client's database does not exist on the server
+	MissingDatabase = "database" // a database is not on the server; Fix is the line of redis.conf
 )
 
 // SetupError names the first thing that stands in the way and the exact line that mends it.
@@ -79,6 +79,11 @@ func broken(err error) bool {
 // busy reports whether a script or function is running on the server: no proof, and no gap either.
 func busy(err error) bool { return redis.HasErrorPrefix(err, "BUSY ") }
 
+// noDatabase reports whether SELECT was answered that there is no such database.
+func noDatabase(err error) bool {
+	return redis.HasErrorPrefix(err, "DB index is out of range") || redis.HasErrorPrefix(err, "invalid DB index")
+}
+
 // handshakeFault turns an error of connecting into the SetupError it stands for, if any.
 func handshakeFault(err error, user string) error {
 	var fault *SetupError
@@ -88,19 +93,11 @@ func handshakeFault(err error, user string) error {
 	case redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOAUTH"),
 		redis.HasErrorPrefix(err, "invalid password"), redis.HasErrorPrefix(err, "invalid username-password"),
 		redis.HasErrorPrefix(err, "AUTH "), redis.HasErrorPrefix(err, "Client sent AUTH"):
-		return &SetupError{
-			Missing: MissingAuth,
-			Fix:     fmt.Sprintf("redis.Options{Username: %q, Password: <the password of that user>}", user),
-			Err:     err,
-		}
-	case redis.HasErrorPrefix(err, "DB index is out of range"), redis.HasErrorPrefix(err, "invalid DB index"):
-		return &SetupError{
-			Missing: MissingDatabase,
-			Fix:     "redis.Options{DB: <a number below the server's databases setting>}",
-			Err:     err,
-		}
+		return &SetupError{MissingAuth, fmt.Sprintf("redis.Options{Username: %q, Password: <the password of that user>}", user), err}
+	case noDatabase(err):
+		return &SetupError{MissingDatabase, "databases <a number above that of every database used>", err}
 	case redis.HasErrorPrefix(err, "NOPERM"):
-		return &SetupError{Missing: MissingACL, Fix: aclLine(user, "+@connection"), Err: err}
+		return &SetupError{MissingACL, aclLine(user, "+@connection"), err}
 	}
 	return err
 }

@@ -52,6 +52,13 @@ func (r *recorder) hooks() Hooks {
 	}
 }
 
+// proofs is how often Hooks.Pong was called.
+func (r *recorder) proofs() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pongs
+}
+
 // events is the stream so far in short: "set a", "gap silence", "flush", "synced"; with a database other than 0 "set 3:a".
 func (r *recorder) events() []string {
 	r.mu.Lock()
@@ -121,15 +128,15 @@ func listen(t testing.TB, rdb redis.UniversalClient, opts Options) *Listener {
 	return l
 }
 
-// record is listen with the hooks written down.
-func record(t testing.TB, rdb redis.UniversalClient, opts Options) (*Listener, *recorder) {
+// recorded is listen with the hooks written down.
+func recorded(t testing.TB, rdb redis.UniversalClient, opts Options) (*Listener, *recorder) {
 	t.Helper()
 	r := newRecorder()
 	opts.Hooks = r.hooks()
 	return listen(t, rdb, opts), r
 }
 
-func fence(t testing.TB, l *Listener) {
+func fenced(t testing.TB, l *Listener) {
 	t.Helper()
 	if err := l.Fence(testContext(t)); err != nil {
 		t.Fatalf("Fence: %v", err)

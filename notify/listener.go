@@ -178,27 +178,29 @@ func (l *Listener) run(first chan<- error) {
 			told = true
 		}
 	}
-	for attempt := 0; l.ctx.Err() == nil; attempt++ {
+	attempt := 0
+	for l.ctx.Err() == nil {
 		s, err := openSession(l)
 		if err == nil {
 			s.onProof = func() {
-				attempt = -1
+				attempt = 0
 				tell(nil)
 			}
 			l.up(s)
 			c := s.serve()
-			s.close()
 			if l.ctx.Err() == nil {
 				err = fmt.Errorf("notify: lost %s (%s): %w", l.rdb.Addr, c.reason, c.err)
 				l.gap(s, c.reason, err)
 			}
+			s.close()
 		}
 		if l.ctx.Err() != nil {
 			return
 		}
 		l.down(err)
 		tell(err)
-		pause := time.NewTimer(max(0, l.opts.Backoff(max(0, attempt))))
+		pause := time.NewTimer(max(0, l.opts.Backoff(attempt)))
+		attempt++
 		select {
 		case <-pause.C:
 		case <-l.ctx.Done():

@@ -16,9 +16,11 @@ type Store interface {
 	Get(hash uint64) (entry any, ok bool)
 
 	// Set puts entry under hash in place of whatever was there. The next Get
-	// sees it, unless it has been evicted since. An entry whose cost exceeds
-	// Config.MaxCost, or is below zero, is not kept; the one it was to replace
-	// goes all the same. entry must be a pointer: entries are told apart by ==.
+	// sees it, unless it has been evicted since, which an engine may do at once
+	// only to entries that cost more than a sixteenth of Config.MaxCost. An
+	// entry that costs more than all of it is not kept, and the one it was to
+	// replace goes all the same. A cost below 1 counts as 1. entry must be a
+	// pointer: entries are told apart by ==.
 	Set(hash uint64, entry any, cost int64)
 
 	// Del removes entry if it is still what hash holds.
@@ -50,9 +52,9 @@ type Config struct {
 	ExpectedEntries int64
 
 	// Evicted, if not nil, is called once for each entry that left for want of
-	// room, after it left: not for those replaced, removed by Del or dropped
-	// by Close. It runs on any goroutine, must not block and must not call
-	// the store.
+	// room, after it left: not for those replaced, removed by Del, dropped by
+	// Close or never kept. It runs on any goroutine, must not block and must
+	// not call the store.
 	Evicted func(hash uint64, entry any)
 }
 

@@ -1,96 +1,64 @@
 package store
 
-import (
-	"math/bits"
-	"sync/atomic"
-)
+import "sync/atomic"
 
-// node is one entry's place in the store: found by its hash through the table,
-// and standing either in the window or in the main part.
-type node struct {
-	hash uint64
-	next atomic.Pointer[node] // the chain of its bucket
-	cell atomic.Pointer[cell] // what it holds now; never nil
-	hits atomic.Uint32        // reads since it was last looked at, up to maxHits
-
-	// Guarded by the store's mu.
-	cost         int64
-	where        place
-	newer, older *node // neighbours in the window
-
-	first cell // saves an allocation: most nodes hold one entry in their life
-}
-
-// cell boxes an entry, so that it is replaced in one atomic step.
-type cell struct{ entry any }
-
-type place uint8
-
-const (
-	gone place = iota
-	inWindow
-	inMain
-)
-
-// maxHits is where hits stop counting, so that a hot entry's line is only read.
-const maxHits = 3
-
-// touch notes a read. Two at once may count as one: it is a hint.
-func (n *node) touch() {
-	if h := n.hits.Load(); h < maxHits {
-		n.hits.Store(h + 1)
-	}
-}
-
-// table finds nodes by hash. Reads take no lock; writes are the holder's of the
-// store's mu. While it grows, readers may miss what is there, so a miss counts
-// only if [table.turn] was even and has not changed: see tiered.find.
+// table finds nodes by their hash. Reads take no lock. Writes belong to the
+// holder of the store's mu.
 type table struct {
-	turn    atomic.Uint64 // odd while growing
-	buckets atomic.Pointer[[]atomic.Pointer[node]]
+	buckets atomic.Pointer[buckets]
 	len     atomic.Int64
+
+	// turn is odd while the table grows. Growth links the chains anew under the
+	// readers' feet, so a miss is one only if turn was even before it and is
+	// unchanged after it; a hit is always one.
+	turn atomic.Uint64
 }
 
-const minBuckets = 64
-
-func newTable() *table {
-	t := &table{}
-	b := make([]atomic.Pointer[node], minBuckets)
-	t.buckets.Store(&b)
-	return t
+type buckets struct {
+	shift uint8 // 64 - log2(len(heads))
+	heads []atomic.Pointer[node]
 }
 
-// bucket spreads hashes that differ in few bits: nothing is asked of them here
-// but that they differ.
-func bucket(b []atomic.Pointer[node], hash uint64) *atomic.Pointer[node] {
-	return &b[mix(hash)>>(64-uint(bits.TrailingZeros(uint(len(b)))))]
+const minBits = 6
+
+func newBuckets(bits uint8) *buckets {
+	return &buckets{shift: 64 - bits, heads: make([]atomic.Pointer[node], 1<<bits)}
 }
 
-func mix(hash uint64) uint64 { return hash * 0x9E3779B97F4A7C15 }
+// head takes the highest bits, which all bits of the hash have a part in.
+func (b *buckets) head(hash uint64) *atomic.Pointer[node] {
+	return &b.heads[spread(hash)>>b.shift]
+}
 
-func (t *table) get(hash uint64) *node {
-	n := bucket(*t.buckets.Load(), hash).Load()
-	for n != nil && n.hash != hash {
-		n = n.next.Load()
+// spread is Fibonacci hashing: hashes need but differ.
+func spread(hash uint64) uint64 { return hash * 0x9E3779B97F4A7C15 }
+
+// find returns the node of hash, or nil; sure is false when a nil may be wrong.
+func (t *table) find(hash uint64) (n *node, sure bool) {
+	turn := t.turn.Load()
+	for n = t.buckets.Load().head(hash).Load(); n != nil; n = n.next.Load() {
+		if n.hash == hash {
+			return n, true
+		}
 	}
-	return n
+	return nil, turn&1 == 0 && t.turn.Load() == turn
 }
 
-// add links n, whose hash must not be in the table.
+// add puts n before any other node of its hash.
 func (t *table) add(n *node) {
-	b := *t.buckets.Load()
-	if int(t.len.Load()) >= len(b) {
-		b = t.grow(b)
+	if t.len.Load() >= int64(len(t.buckets.Load().heads)) {
+		t.grow()
 	}
-	at := bucket(b, n.hash)
-	n.next.Store(at.Load())
-	at.Store(n)
+	head := t.buckets.Load().head(n.hash)
+	n.next.Store(head.Load())
+	head.Store(n)
 	t.len.Add(1)
 }
 
-// remove unlinks n. Readers that stand on it still find the rest of the chain.
+// remove unlinks n, which is in the table. A reader that stands on it goes on
+// to the rest of the chain.
 func (t *table) remove(n *node) {
-	at := bucket(*t.buckets.Load(), n.hash)
+	at := t.buckets.Load().head(n.hash)
 	for p := at.Load(); p != n; p = at.Load() {
 		at = &p.next
 	}
@@ -98,25 +66,24 @@ func (t *table) remove(n *node) {
 	t.len.Add(-1)
 }
 
-func (t *table) grow(old []atomic.Pointer[node]) []atomic.Pointer[node] {
-	b := make([]atomic.Pointer[node], 2*len(old))
+func (t *table) grow() {
+	old := t.buckets.Load()
+	b := newBuckets(64 - old.shift + 1)
 	t.turn.Add(1)
-	for i := range old {
-		for n := old[i].Load(); n != nil; {
+	for i := range old.heads {
+		for n := old.heads[i].Load(); n != nil; {
 			next := n.next.Load()
-			at := bucket(b, n.hash)
-			n.next.Store(at.Load())
-			at.Store(n)
+			head := b.head(n.hash)
+			n.next.Store(head.Load())
+			head.Store(n)
 			n = next
 		}
 	}
-	t.buckets.Store(&b)
+	t.buckets.Store(b)
 	t.turn.Add(1)
-	return b
 }
 
 func (t *table) clear() {
-	b := make([]atomic.Pointer[node], minBuckets)
-	t.buckets.Store(&b)
+	t.buckets.Store(newBuckets(minBits))
 	t.len.Store(0)
 }

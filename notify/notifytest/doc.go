@@ -20,9 +20,11 @@
 // among the events; keys expire by wall time, within some milliseconds.
 //
 // What it is not: the commands are those of miniredis (no SORT, FUNCTION,
-// MIGRATE, cluster, ACL rules, replicas); the events are those of Redis 7.0;
-// CLIENT TRACKING tells of flushes alone, never of keys; nothing is evicted,
-// and the event class m (keymiss) is accepted and never sent.
+// MIGRATE, cluster, ACL rules, replicas); the events are those of Redis 7.0,
+// which tests compare with a real server, and for the TTLs of hash fields those
+// of Redis 7.4 (COPY of a hash loses them); CLIENT TRACKING tells of flushes
+// alone, never of keys; clients blocked on one key are not served in turn;
+// nothing is evicted, and the event class m (keymiss) is accepted and not sent.
 // A test of what happens on a bad day (ordering under load, kill -9, failover,
 // output buffers, SWAPDB races) proves nothing here: use a real redis-server.
 package notifytest

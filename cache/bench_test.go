@@ -1,0 +1,162 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+const benchKeys = 1 << 14
+
+func benchCache[K comparable](b *testing.B, key func(int) K, opts Options[K, *int]) (*Cache[K, *int], []K) {
+	opts.MaxEntries = 4 * benchKeys
+	if opts.Load == nil {
+		opts.Load = func(context.Context, K) (*int, error) { return new(int), nil }
+	}
+	c := build(b, tracker(b), opts)
+	keys := make([]K, benchKeys)
+	for round := range 2 {
+		for i := range keys {
+			keys[i] = key(i)
+			if _, err := c.Get(b.Context(), keys[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		_ = round
+	}
+	return c, keys
+}
+
+func text(i int) string { return fmt.Sprintf("product-%08d", i) }
+
+// hits is the loop that all hit benchmarks share.
+func hits[K comparable](b *testing.B, c *Cache[K, *int], ctx context.Context, keys []K) {
+	before := c.Stats().Misses
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, err := c.Get(ctx, keys[i&(benchKeys-1)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+	b.ReportMetric(float64(c.Stats().Misses-before)/float64(b.N), "misses/op")
+}
+
+// BenchmarkHit compares a hit with a bare ristretto string-key Get whose entries have a TTL. Read both from one run.
+func BenchmarkHit(b *testing.B) {
+	ctx := context.Background()
+	b.Run("ristretto", func(b *testing.B) {
+		r, keys := bareRistretto(b)
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, ok := r.Get(keys[i&(benchKeys-1)]); !ok {
+				b.Fatal("missed")
+			}
+			i++
+		}
+	})
+	b.Run("string", func(b *testing.B) {
+		c, keys := benchCache(b, text, Options[string, *int]{})
+		hits(b, c, ctx, keys)
+	})
+	b.Run("int64", func(b *testing.B) {
+		c, keys := benchCache(b, func(i int) int64 { return int64(i) * 7919 }, Options[int64, *int]{})
+		hits(b, c, ctx, keys)
+	})
+	b.Run("struct", func(b *testing.B) {
+		type tenantKey struct {
+			Tenant string
+			ID     int64
+		}
+		c, keys := benchCache(b, func(i int) tenantKey { return tenantKey{"acme", int64(i)} },
+			Options[tenantKey, *int]{AppendKey: func(dst []byte, k tenantKey) []byte {
+				return strconv.AppendInt(append(append(dst, k.Tenant...), ':'), k.ID, 10)
+			}})
+		hits(b, c, ctx, keys)
+	})
+	b.Run("10deps", func(b *testing.B) {
+		c, keys := benchCache(b, text, Options[string, *int]{Load: func(ctx context.Context, k string) (*int, error) {
+			for i := range 10 {
+				invalidate.DependOn(ctx, invalidate.Key(fmt.Sprintf("part:%s:%d", k, i)))
+			}
+			return new(int), nil
+		}})
+		hits(b, c, ctx, keys)
+	})
+	b.Run("12layers", func(b *testing.B) {
+		c, keys := benchCache(b, text, Options[string, *int]{})
+		deep := ctx
+		for i := range 12 {
+			deep = context.WithValue(deep, ctxKey{}, i)
+		}
+		hits(b, c, deep, keys)
+	})
+	b.Run("nested", func(b *testing.B) { // inside a load: recorded
+		c, keys := benchCache(b, text, Options[string, *int]{})
+		_, in := c.tracker.Record(ctx)
+		hits(b, c, in, keys)
+	})
+}
+
+func bareRistretto(b *testing.B) (*ristretto.Cache[string, *int], []string) {
+	r, err := ristretto.NewCache(&ristretto.Config[string, *int]{
+		NumCounters: 10 * 4 * benchKeys, MaxCost: 4 * benchKeys, BufferItems: 64, IgnoreInternalCost: true,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(r.Close)
+	keys := make([]string, benchKeys)
+	for i := range keys {
+		keys[i] = text(i)
+		for !r.SetWithTTL(keys[i], new(int), 1, time.Hour) {
+		}
+		r.Wait()
+	}
+	return r, keys
+}
+
+// BenchmarkHitParallel shows whether hits scale: compare -cpu 1,2.
+func BenchmarkHitParallel(b *testing.B) {
+	ctx := context.Background()
+	b.Run("ristretto", func(b *testing.B) {
+		r, keys := bareRistretto(b)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				r.Get(keys[i*31&(benchKeys-1)])
+			}
+		})
+	})
+	b.Run("freshet", func(b *testing.B) {
+		c, keys := benchCache(b, text, Options[string, *int]{})
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				_, _ = c.Get(ctx, keys[i*31&(benchKeys-1)])
+			}
+		})
+	})
+}
+
+// BenchmarkMiss is a load that costs nothing: what a flight adds to one.
+func BenchmarkMiss(b *testing.B) {
+	c := build(b, tracker(b), Options[int64, int64]{MaxEntries: 1024, Load: func(_ context.Context, k int64) (int64, error) {
+		return k, nil
+	}})
+	b.ReportAllocs()
+	var k int64
+	for b.Loop() {
+		k++
+		if _, err := c.Get(b.Context(), k); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package cache
+
+// raceEnabled: the race detector's own bookkeeping allocates.
+const raceEnabled = true
