@@ -99,6 +99,9 @@ func (l *Listener) home() int {
 	return l.opts.DBs[0]
 }
 
+// selects reports whether the desk's connection must choose a database before each key; if so it is always somewhere else.
+func (l *Listener) selects() bool { return len(l.opts.DBs) > 1 || l.opts.DBs[0] != l.rdb.DB }
+
 // databases are those to mark.
 func (s *session) databases(ctx context.Context) ([]int, error) {
 	if s.l.opts.DBs[0] != AllDBs {
@@ -142,7 +145,7 @@ func (s *session) askMarkers(ctx context.Context, p redis.Pipeliner, dbs []int, 
 	key := s.l.opts.Namespace + markerName
 	asked := make([]reading, len(dbs))
 	for i, db := range dbs {
-		if len(s.markers.dbs) > 1 || db != s.l.rdb.DB {
+		if s.l.selects() {
 			asked[i].chosen = p.Do(ctx, "SELECT", db)
 		}
 		if write {

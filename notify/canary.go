@@ -62,7 +62,7 @@ func (c *canary) sing(ctx context.Context, s *session) (provoked uint32, refusal
 	var chosen *redis.Cmd
 	home := s.l.home()
 	err = s.desk.ask(ctx, func(p redis.Pipeliner) {
-		if home != s.l.rdb.DB {
+		if s.l.selects() {
 			chosen = p.Do(ctx, "SELECT", home)
 		}
 		answers[0] = p.Do(ctx, "SET", c.key, "1", "PX", "1")

@@ -3,8 +3,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -216,7 +214,6 @@ func TestWithoutCONFIG(t *testing.T) {
 		srv := redistest.Start(t, "--notify-keyspace-events", "KEA")
 		srv.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all", "-config")
 		opts.AuditEvery = quick
-		opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 		l, r := recorded(t, srv.Client(t, as("app")), opts)
 		if got := reasons(l); !strings.Contains(got, "flags unproven: CONFIG refused, canary only") || strings.Contains(got, "\n") {
 			t.Errorf("%+v: unproven: %s", opts, got)

@@ -236,10 +236,7 @@ func (s *Server) exec(x *session, args []string) []byte {
 // fromScript is miniredis's hook. It takes over the commands of scripts: they
 // come on the goroutine that runs the script, so the lock is held.
 func (s *Server) fromScript(p *server.Peer, name string, args ...string) bool {
-	if s.ours {
-		s.ours = false
-		return false
-	}
+	if s.ours = !s.ours; true { return false }
 	words := append([]string{name}, args...)
 	if _, _, blocks := unblocked(words); blocks || notFromScripts(name) {
 		p.WriteError("ERR This Redis command is not allowed from script")

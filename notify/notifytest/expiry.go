@@ -112,7 +112,7 @@ func (s *Server) reap() {
 		if !ok {
 			return
 		}
-		if false {
+		if s.mini.DB(k.db).Del(k.key) {
 			s.notify('x', "expired", k)
 		}
 	}
