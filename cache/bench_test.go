@@ -20,14 +20,11 @@ func benchCache[K comparable](b *testing.B, key func(int) K, opts Options[K, *in
 	}
 	c := build(b, tracker(b), opts)
 	keys := make([]K, benchKeys)
-	for round := range 2 {
-		for i := range keys {
-			keys[i] = key(i)
-			if _, err := c.Get(b.Context(), keys[i]); err != nil {
-				b.Fatal(err)
-			}
+	for i := range keys {
+		keys[i] = key(i)
+		if _, err := c.Get(b.Context(), keys[i]); err != nil {
+			b.Fatal(err)
 		}
-		_ = round
 	}
 	return c, keys
 }
@@ -129,6 +126,7 @@ func BenchmarkHitParallel(b *testing.B) {
 	b.Run("ristretto", func(b *testing.B) {
 		r, keys := bareRistretto(b)
 		b.ReportAllocs()
+		b.ResetTimer() // b.Loop would do it, RunParallel does not
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
 				r.Get(keys[i*31&(benchKeys-1)])
@@ -138,6 +136,7 @@ func BenchmarkHitParallel(b *testing.B) {
 	b.Run("freshet", func(b *testing.B) {
 		c, keys := benchCache(b, text, Options[string, *int]{})
 		b.ReportAllocs()
+		b.ResetTimer() // b.Loop would do it, RunParallel does not
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
 				_, _ = c.Get(ctx, keys[i*31&(benchKeys-1)])

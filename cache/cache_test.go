@@ -234,6 +234,33 @@ func TestGetMany(t *testing.T) {
 	}
 }
 
+// ForKey speaks of the innermost load: not of a batch around it that happens to hold the same key.
+// Seen to fail without the manyKey that record puts over the outer one.
+func TestForKeyOfANestedLoad(t *testing.T) {
+	tr := tracker(t)
+	inner := build(t, tr, Options[string, string]{Prefix: "i:", LoadMany: func(ctx context.Context, ks []string) (map[string]string, error) {
+		for _, k := range ks {
+			invalidate.NoStore(ForKey(ctx, k))
+		}
+		return map[string]string{"a": "a"}, nil
+	}})
+	outer := build(t, tr, Options[string, string]{Prefix: "o:", LoadMany: func(ctx context.Context, ks []string) (map[string]string, error) {
+		v, err := inner.Get(invalidate.Detach(ctx), "a")
+		return map[string]string{"a": v}, err
+	}})
+	for range 2 {
+		if _, err := outer.GetMany(t.Context(), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := outer.Stats().Hits; n != 1 {
+		t.Errorf("the outer entry had %d hits of 1: the inner load's NoStore reached it", n)
+	}
+	if n := inner.Stats().Entries; n != 0 {
+		t.Errorf("the inner load's NoStore did not reach it: %d entries", n)
+	}
+}
+
 // A batch joins what others load already, and what fell under way is loaded again.
 func TestGetManyJoinsFlights(t *testing.T) {
 	tr := tracker(t)

@@ -25,6 +25,9 @@ func (c *Cache[K, V]) fly(ctx context.Context, k K, h uint64, f *flight[K, V], l
 func (c *Cache[K, V]) record(ctx context.Context, k K, bound time.Duration) (*invalidate.Record, context.Context) {
 	rec, ctx := c.tracker.Record(ctx)
 	rec.Within(bound)
+	if ctx.Value(manyKey[K]{}) != nil {
+		ctx = context.WithValue(ctx, manyKey[K]{}, map[K]context.Context(nil)) // a batch around this load is not its own
+	}
 	if !c.opts.NoKey {
 		rec.DependOn(c.NameOf(k))
 	}

@@ -68,10 +68,11 @@ func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 		return id, nil
 	}
 	// Not a primary, or one that does not speak HELLO: ROLE tells, and whose replica it is.
-	role, err := conn.Do(ctx, "ROLE").Slice()
+	reply, err := conn.Do(ctx, "ROLE").Result()
 	if err != nil && !answered(err) {
 		return identity{}, err
 	}
+	role, _ := reply.([]any)
 	if len(role) > 0 {
 		id.role, _ = role[0].(string)
 	}

@@ -134,7 +134,6 @@ func (s *tiered) set(hash uint64, entry any, cost int64) (left []*node) {
 	if old != nil {
 		s.remove(old)
 	}
-	s.judge.seen(hash, 1)
 	if cost > s.window.limit {
 		s.judge.offer(n)
 		left = s.settle(left, true)
@@ -206,9 +205,13 @@ func (s *tiered) remove(n *node) {
 	s.unlink(n)
 }
 
+// unlink takes n out of the table. This is when the request that brought it is
+// counted: told at once, ristretto would take a key that came for the first
+// time for the equal of one that came back.
 func (s *tiered) unlink(n *node) {
 	s.table.remove(n)
 	s.cost.Add(-n.cost)
+	s.judge.seen(n.hash, 1)
 }
 
 func (s *tiered) Len() int    { return int(s.table.len.Load()) }

@@ -115,7 +115,9 @@ func newChecker(h *History, o Options) (*checker, error) {
 		}
 	}
 	for _, r := range h.Reads {
-		writes[r.Key] = writes[r.Key] // a key may be read and never written
+		if _, ok := writes[r.Key]; !ok {
+			writes[r.Key] = nil // read and never written
+		}
 	}
 	for key, ws := range writes {
 		tl, err := newTimeline(key, slices.Concat(ws, all), h.Settled)

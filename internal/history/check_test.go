@@ -68,7 +68,8 @@ func TestPromises(t *testing.T) {
 
 		{name: "I2: beyond the bound", h: History{Writes: two, Reads: []Read{hit(1, 31, 10, 0)}}, want: []Kind{I2}},
 		{name: "I2 near: just as old as the bound", h: History{Writes: two, Reads: []Read{hit(1, 30, 10, 0)}}},
-		{name: "I2 near: not from memory", h: History{Writes: two, Reads: []Read{saw(1, 99, 99)}}},
+		{name: "I2 near: not from memory",
+			h: History{Writes: two, Reads: []Read{{Key: "k", Version: 1, Bound: 10, Start: 99, End: 99}}}},
 		{name: "I2 near: no bound", h: History{Writes: two, Reads: []Read{hit(1, 99, 0, 0)}}},
 		{name: "I2 near: within the slack", slack: 1, h: History{Writes: two, Reads: []Read{hit(1, 31, 10, 0)}}},
 		{name: "I2 near: the write was known not to be applied",
@@ -102,6 +103,14 @@ func TestPromises(t *testing.T) {
 			want: []Kind{I2}},
 		{name: "I2 near: absence may be that of a delete of unknown outcome",
 			h: History{Writes: []Write{unknown(Absent, 0, 5), wrote(2, 10, 20)}, Reads: []Read{hit(Absent, 99, 10, 0)}}},
+
+		{name: "I2 near: a version that was there twice may have been seen the first time",
+			h: History{Writes: []Write{wrote(1, 0, 5), wrote(2, 10, 20), unknown(1, 30, 35)},
+				Reads: []Read{saw(1, 40, 41), hit(2, 99, 10, 0)}}},
+		{name: "I2: the state between is older than the second",
+			h: History{Writes: []Write{wrote(1, 0, 5), wrote(2, 10, 20), wrote(1, 30, 35)},
+				Reads: []Read{hit(1, 99, 10, 0), hit(2, 99, 10, 0)}},
+			want: []Kind{I2}},
 
 		{name: "I3: from before the gap",
 			h: History{Writes: two, Loads: load(21), Gaps: []Gap{{Lost: 20, Unsynced: 22, Synced: 30}},
@@ -295,5 +304,21 @@ func TestBrokenHistories(t *testing.T) {
 	}
 	if _, err := Check(&History{Writes: []Write{wrote(1, 0, 5)}, Reads: read}, Options{Slack: -1}); err == nil {
 		t.Error("a negative slack was accepted")
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	h := &History{}
+	for i := range time.Duration(100_000) {
+		h.Writes = append(h.Writes, wrote(uint64(i)+1, i*10, i*10+5))
+		for n := range time.Duration(10) {
+			h.Reads = append(h.Reads, hit(uint64(i)+1, i*10+5+n, 1000, 0))
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Check(h, Options{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -12,8 +12,11 @@ import (
 // timeline is one key's states, sorted by the start of the writes that made them.
 type timeline struct {
 	states   []state
-	versions map[uint64][]candidate // by version, sorted by start
+	only     map[uint64]int         // the state with this version; ambiguous when there are several
+	versions map[uint64][]candidate // by version, sorted by start; set by seal
 }
+
+const ambiguous = -1
 
 // state is what one write made of the key.
 type state struct {
@@ -71,7 +74,15 @@ func newTimeline(key string, writes []Write, settled []time.Duration) (*timeline
 		}
 	}
 	slices.SortStableFunc(states, func(a, b state) int { return cmp.Compare(a.write.Start, b.write.Start) })
-	return &timeline{states: states}, nil
+	only := make(map[uint64]int)
+	for i := range states {
+		v := states[i].write.Version
+		if _, twice := only[v]; twice || v == Absent {
+			i = ambiguous
+		}
+		only[v] = i
+	}
+	return &timeline{states: states, only: only}, nil
 }
 
 // expire is the state after s's time to live, unless the writes that follow surely came first.
@@ -108,24 +119,13 @@ func settledAfter(settled []time.Duration, t time.Duration) time.Duration {
 
 // saw takes a read's end as proof that what it saw had been written. Absence proves nothing: there are many.
 func (tl *timeline) saw(r Read) {
-	if r.Version == Absent {
+	i, ok := tl.only[r.Version]
+	if !ok || i == ambiguous || tl.states[i].write.Start > r.End {
 		return
 	}
-	only := -1
-	for i := range tl.states {
-		if tl.states[i].write.Version != r.Version {
-			continue
-		}
-		if only >= 0 {
-			return // which of the two it saw cannot be told
-		}
-		only = i
-	}
-	if only >= 0 && tl.states[only].write.Start <= r.End {
-		s := &tl.states[only]
-		s.decided = min(s.decided, r.End)
-		s.applied = min(s.applied, s.decided)
-	}
+	s := &tl.states[i]
+	s.decided = min(s.decided, r.End)
+	s.applied = min(s.applied, s.decided)
 }
 
 // seal is called when every read has been seen.

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println(s.PID())
+	fmt.Println(s.PID(), s.Dir())
 	select {}
 }
 
@@ -224,26 +224,33 @@ func TestBadStarts(t *testing.T) {
 	})
 }
 
-// Fails when launch does not lock its goroutine to the thread, and starts the process on the caller's: the thread
-// ends with the goroutine below, and the kernel takes the server with it.
+// Fails when launch starts the process on its caller's goroutine instead of one that keeps its thread: the threads
+// below end with their goroutines, and the kernel takes the servers with them.
 func TestOutlivesStartingThread(t *testing.T) {
-	started := make(chan *Server)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		s, err := Run()
-		if err != nil {
-			t.Error(err)
-		}
-		started <- s
-	}()
-	s := <-started
-	if s == nil {
-		return
+	var servers [2]*Server // two threads at a time: one may be the main thread, which never ends
+	var errs [2]error
+	var locked, started sync.WaitGroup
+	locked.Add(len(servers))
+	for i := range servers {
+		started.Go(func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			locked.Done()
+			locked.Wait()
+			servers[i], errs[i] = Run()
+		})
 	}
-	defer s.Close()
+	started.Wait()
+	for i, s := range servers {
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		defer s.Close()
+	}
 	for range 50 {
-		if err := s.Client(t).Ping(context.Background()).Err(); err != nil {
-			t.Fatal(err)
+		for _, s := range servers {
+			if s.PID() == 0 {
+				t.Fatal("the server ended with the thread that started it")
+			}
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -267,10 +274,12 @@ func TestDiesWithParent(t *testing.T) {
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	child.Process.Kill()
 	child.Wait()
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatalf("child said %q", line)
+	var pid int
+	var dir string
+	if _, err := fmt.Sscan(line, &pid, &dir); err != nil {
+		t.Fatalf("child said %q: %v", line, err)
 	}
+	defer os.RemoveAll(dir)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if gone(pid) {
 			return

@@ -90,8 +90,8 @@ func do(c *redis.Conn, line string) error {
 	return err
 }
 
-// TestEventsAsRedis: guard: each row of the table is compared with a real
-// server; taking any row out of writeCommands fails the history it is in.
+// TestEventsAsRedis compares each row of the table with a real server. Seen to
+// fail, in the history it is in, with a row taken out of writeCommands.
 func TestEventsAsRedis(t *testing.T) {
 	real, ours := redistest.Start(t), notifytest.Start(t)
 	type side struct {

@@ -79,7 +79,9 @@ func (x *session) ask(args ...string) reply {
 }
 
 // run serves one request of a client, from taking the lock to queueing the
-// reply under it: whatever the command published is queued before.
+// reply under it: whatever the command published is queued before. A client
+// that blocks tries again after each change; at XREAD's first try miniredis
+// has put the last ID in the place of $, in these very args.
 func (s *Server) run(c *conn, args []string) {
 	args, wait, blocks := unblocked(args)
 	var timeout <-chan time.Time
@@ -93,9 +95,6 @@ func (s *Server) run(c *conn, args []string) {
 			return
 		}
 		s.reap()
-		if blocks && !c.multi {
-			args = s.resolveLast(c, args)
-		}
 		c.executing, c.last = true, args[0]
 		reply := s.execute(c, args)
 		c.executing = false
@@ -236,7 +235,10 @@ func (s *Server) exec(x *session, args []string) []byte {
 // fromScript is miniredis's hook. It takes over the commands of scripts: they
 // come on the goroutine that runs the script, so the lock is held.
 func (s *Server) fromScript(p *server.Peer, name string, args ...string) bool {
-	if s.ours = !s.ours; true { return false }
+	if s.ours {
+		s.ours = false
+		return false
+	}
 	words := append([]string{name}, args...)
 	if _, _, blocks := unblocked(words); blocks || notFromScripts(name) {
 		p.WriteError("ERR This Redis command is not allowed from script")
@@ -299,26 +301,4 @@ func unblocked(args []string) (words []string, wait time.Duration, blocks bool) 
 		args = slices.Delete(slices.Clone(args), at-1, at+1)
 	}
 	return args, time.Duration(n * float64(unit)), true
-}
-
-// resolveLast puts the last entry's ID in the place of $ before a client waits
-// for what comes after it.
-func (s *Server) resolveLast(c *conn, args []string) []string {
-	i := slices.IndexFunc(args, func(a string) bool { return upper(a) == "STREAMS" })
-	if upper(args[0]) != "XREAD" || i < 0 || !slices.Contains(args[i:], "$") {
-		return args
-	}
-	args = slices.Clone(args)
-	streams := (len(args) - i - 1) / 2
-	for j := range streams {
-		key, id := args[i+1+j], &args[i+1+streams+j]
-		if *id != "$" {
-			continue
-		}
-		*id = "0-0"
-		if r := c.x.ask("XREVRANGE", key, "+", "-", "COUNT", "1"); r.some() {
-			*id = r.elems[0].elems[0].text
-		}
-	}
-	return args
 }

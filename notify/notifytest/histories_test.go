@@ -25,8 +25,7 @@ SET k v EXAT 99999999999
 SET k v PXAT 99999999999999
 SET k v BAD
 SET k
-SET
-`, false},
+SET`, false},
 	{"set in the past", `
 SET k v PXAT 1
 GET k
@@ -34,8 +33,7 @@ SET k v
 SET k v EXAT 1
 EXISTS k
 SET k2 v
-TTL k2
-`, true},
+TTL k2`, true},
 	{"string writes", `
 GETSET k v
 GETSET k w
@@ -49,8 +47,7 @@ APPEND a x
 SETRANGE k 1 zz
 SETRANGE e 0 ""
 SETRANGE k 0 ""
-SETRANGE f 2 x
-`, false},
+SETRANGE f 2 x`, false},
 	{"counters", `
 INCR i
 DECR i
@@ -60,14 +57,12 @@ INCRBYFLOAT i 0.5
 INCR i
 SET s x
 INCR s
-INCRBYFLOAT s 1
-`, false},
+INCRBYFLOAT s 1`, false},
 	{"mset", `
 MSET a 1 b 2 a 3
 MSETNX a 1 c 2
 MSETNX c 1 d 2
-MSET a
-`, false},
+MSET a`, false},
 	{"getdel and getex", `
 GETDEL k
 SET k v
@@ -83,8 +78,7 @@ GETEX k PXAT 1
 GET k
 SET k v
 GETEX k EXAT 1
-GETEX k EXAT 99999999999
-`, false},
+GETEX k EXAT 99999999999`, false},
 	{"bits", `
 SETBIT b 3 1
 SETBIT b 3 1
@@ -96,8 +90,7 @@ BITOP AND d x y
 BITOP XOR d x y
 BITOP AND d none none2
 BITOP AND d none none2
-BITOP NOT d x
-`, false},
+BITOP NOT d x`, false},
 	{"hyperloglog", `
 PFADD h a b
 PFADD h a
@@ -105,8 +98,7 @@ PFADD g c
 PFMERGE m h g
 PFMERGE m h g
 SET s x
-PFADD s a
-`, false},
+PFADD s a`, false},
 	{"del", `
 DEL k
 SET k v
@@ -118,8 +110,7 @@ SET a 1
 UNLINK a none
 LPUSH l x
 DEL l
-DEL
-`, false},
+DEL`, false},
 	{"expire", `
 EXPIRE k 10
 SET k v
@@ -144,8 +135,7 @@ SET k v
 PEXPIREAT k 1
 SET k v
 EXPIREAT k 1
-EXPIRE k x
-`, false},
+EXPIRE k x`, false},
 	{"rename", `
 SET a 1
 RENAME a b
@@ -162,8 +152,7 @@ RENAME t u
 TTL u
 SET t 1
 RENAME t u
-TTL u
-`, false},
+TTL u`, false},
 	{"copy and move", `
 SET a 1 EX 100
 COPY a b
@@ -182,8 +171,7 @@ SELECT 1
 TTL a
 DEL a
 DEL b
-SELECT 0
-`, false},
+SELECT 0`, false},
 	{"other database", `
 SELECT 3
 SET k v
@@ -192,8 +180,7 @@ DEL k
 LPUSH l x
 LPOP l
 SELECT 0
-SET k v
-`, false},
+SET k v`, false},
 	{"hashes", `
 HSET h a 1
 HSET h a 1
@@ -212,8 +199,7 @@ HINCRBY h a x
 SET s 1
 HSET s a 1
 HDEL s a
-HSET h x
-`, false},
+HSET h x`, false},
 	{"list pushes", `
 LPUSH l a
 RPUSH l b c
@@ -234,8 +220,7 @@ LTRIM l 1 0
 RPUSH l a
 LREM l 0 a
 SET s 1
-LPUSH s a
-`, false},
+LPUSH s a`, false},
 	{"list pops", `
 LPOP l
 RPUSH l a b c d
@@ -251,8 +236,7 @@ BLPOP l none 0.01
 RPUSH l a b c
 LMPOP 2 none l LEFT
 LMPOP 1 l RIGHT COUNT 5
-LMPOP 1 l LEFT
-`, false},
+LMPOP 1 l LEFT`, false},
 	{"list moves", `
 RPUSH a 1 2 3 4
 RPOPLPUSH a b
@@ -265,8 +249,7 @@ RPOPLPUSH b b
 BRPOPLPUSH none b 0.01
 RPUSH s x
 RPOPLPUSH s s
-LMOVE s s LEFT RIGHT
-`, false},
+LMOVE s s LEFT RIGHT`, false},
 	{"sets", `
 SADD s a
 SADD s a
@@ -288,8 +271,7 @@ SMOVE a b 9
 SMOVE a b 2
 SMOVE b b 1
 SET x 1
-SADD x a
-`, false},
+SADD x a`, false},
 	{"set stores", `
 SADD a 1 2
 SADD b 2 3
@@ -303,8 +285,7 @@ SINTERSTORE d a none
 SET d x EX 100
 SUNIONSTORE d a b
 TTL d
-SDIFFSTORE a a a
-`, false},
+SDIFFSTORE a a a`, false},
 	{"sorted sets", `
 ZADD z 1 a
 ZADD z 1 a
@@ -328,8 +309,7 @@ ZREM z b
 SET s 1
 ZADD s 1 a
 ZADD z x a
-ZADD z XX 1 a
-`, false},
+ZADD z XX 1 a`, false},
 	{"sorted set removals", `
 ZADD z 1 a 2 b 3 c 4 d 5 e
 ZREMRANGEBYRANK z 0 0
@@ -354,8 +334,7 @@ ZMPOP 1 z MIN
 ZADD z 1 a
 ZREMRANGEBYSCORE z -inf +inf
 ZADD z 1 a
-ZREMRANGEBYLEX z - +
-`, false},
+ZREMRANGEBYLEX z - +`, false},
 	{"sorted set stores", `
 ZADD a 1 x 2 y
 ZADD b 3 y
@@ -363,8 +342,7 @@ ZUNIONSTORE d 2 a b
 ZINTERSTORE d 2 a b
 ZINTERSTORE d 2 a none
 ZINTERSTORE d 2 a none
-ZUNIONSTORE d 1 a
-`, false},
+ZUNIONSTORE d 1 a`, false},
 	{"geo", `
 GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
 GEOADD g 13.361389 38.115556 Palermo
@@ -372,8 +350,7 @@ GEORADIUS g 15 37 200 km STORE d
 GEORADIUS g 15 37 200 km
 GEORADIUSBYMEMBER g Palermo 200 km STOREDIST d
 GEORADIUS g 0 0 1 km STORE d
-GEORADIUS g 0 0 1 km STORE d
-`, false},
+GEORADIUS g 0 0 1 km STORE d`, false},
 	{"streams", `
 XADD s 1-1 a 1
 XADD s 0-1 a 1
@@ -385,8 +362,7 @@ XDEL s 9-9
 XDEL s 4-1
 XTRIM s MAXLEN 10
 XTRIM s MAXLEN 0
-XADD s MINID 6 5-1 a 1
-`, false},
+XADD s MINID 6 5-1 a 1`, false},
 	{"stream groups", `
 XGROUP CREATE s g $
 XGROUP CREATE s g $ MKSTREAM
@@ -405,8 +381,7 @@ XGROUP DELCONSUMER s g c4
 XGROUP DELCONSUMER s g c4
 XGROUP DESTROY s g
 XGROUP DESTROY s g
-XREADGROUP GROUP g c STREAMS s >
-`, false},
+XREADGROUP GROUP g c STREAMS s >`, false},
 	{"multi", `
 MULTI
 SET a 1
@@ -439,8 +414,7 @@ MULTI
 BLPOP none 0
 EXEC
 EXEC
-DISCARD
-`, false},
+DISCARD`, false},
 	{"multi refused", `
 WATCH a
 SET a 1
@@ -461,8 +435,7 @@ WATCH a
 FLUSHDB
 MULTI
 SET b 1
-EXEC
-`, false},
+EXEC`, false},
 	{"scripts", `
 EVAL return(redis.call('SET',KEYS[1],ARGV[1])) 1 k v
 EVAL redis.call('set','a','1');redis.call('del','a','b');redis.call('rpush','l','x');redis.call('lpop','l') 0
@@ -477,18 +450,15 @@ MULTI
 EVAL redis.call('SET','k','v') 0
 SET k2 v
 EXEC
-EVAL redis.call('PUBLISH','__keyspace@0__:touched','touch') 0
-`, false},
+EVAL redis.call('PUBLISH','__keyspace@0__:touched','touch') 0`, false},
 	{"restore", `
 SET k v
 DUMP k
-DEL k
-`, false},
+DEL k`, false},
 	{"publish", `
 PUBLISH __keyspace@0__:x touch
 PUBLISH __keyevent@0__:touch x
-PUBLISH other x
-`, false},
+PUBLISH other x`, false},
 	{"flush", `
 SET a 1 EX 100
 FLUSHALL
@@ -498,8 +468,7 @@ FLUSHDB
 SET a 1
 FLUSHALL ASYNC
 SET a 1
-FLUSHDB SYNC
-`, false},
+FLUSHDB SYNC`, false},
 	{"swapdb", `
 SET a 1 EX 100
 SWAPDB 0 1
@@ -509,13 +478,11 @@ SELECT 1
 TTL a
 SELECT 0
 SWAPDB 0 1
-TTL a
-`, false},
+TTL a`, false},
 	{"binary keys", `
 SET "\xff\xfe\x00" v
 SET "a:*?[b]\\" v
 DEL "\xff\xfe\x00"
 SET "" v
-SET __:x v
-`, false},
+SET __:x v`, false},
 }

@@ -250,6 +250,7 @@ func clientKill(s *Server, x *session, args []string) {
 			c.hangUp()
 		} else {
 			c.kill()
+			delete(s.conns, c.id) // it is gone for the next command, however long its goroutines take
 		}
 	}
 	switch {

@@ -1,7 +1,6 @@
 package notifytest_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,125 +19,6 @@ import (
 	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/notify/notifytest"
 )
-
-// wire is a connection without a client library: what it reads can be compared byte by byte.
-type wire struct {
-	t testing.TB
-	net.Conn
-	r *bufio.Reader
-	n int
-}
-
-func dial(t testing.TB, addr string) *wire {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-	return &wire{t: t, Conn: c, r: bufio.NewReader(c)}
-}
-
-// send writes lines of words; it does not wait for an answer.
-func (w *wire) send(lines ...string) {
-	w.t.Helper()
-	var b strings.Builder
-	for _, line := range lines {
-		words := strings.Split(line, " ")
-		fmt.Fprintf(&b, "*%d\r\n", len(words))
-		for _, word := range words {
-			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(word), word)
-		}
-	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// until returns all bytes up to the answer to a PING sent now.
-func (w *wire) until() string {
-	w.t.Helper()
-	w.n++
-	nonce := fmt.Sprintf("nonce-%d", w.n)
-	w.send("PING " + nonce)
-	var b strings.Builder
-	for !strings.HasSuffix(b.String(), nonce+"\r\n") {
-		line, err := w.r.ReadString('\n')
-		if err != nil {
-			w.t.Fatalf("after %q: %v", b.String(), err)
-		}
-		b.WriteString(line)
-	}
-	return b.String()
-}
-
-// TestWireAsRedis compares whole byte streams: confirmations, events, null
-// invalidations of flushes in their place among them, PONGs, in both protocols.
-func TestWireAsRedis(t *testing.T) {
-	real, ours := redistest.Start(t), notifytest.Start(t)
-	for _, proto := range []string{"2", "3"} {
-		t.Run("RESP"+proto, func(t *testing.T) {
-			var streams [2]string
-			for i, addr := range []string{real.Addr(), ours.Addr} {
-				listener, writer := dial(t, addr), dial(t, addr)
-				writer.send("CONFIG SET notify-keyspace-events KEA")
-				writer.send("FLUSHALL")
-				writer.until()
-				listener.send("HELLO " + proto)
-				listener.until() // holds the version and the id
-				listener.send("CLIENT TRACKING ON BCAST PREFIX nothing-has-this-prefix")
-				listener.send("PSUBSCRIBE __keyspace@0__:*", "SUBSCRIBE __keyevent@0__:set other", "SUBSCRIBE other", "PSUBSCRIBE a* b*")
-				streams[i] += listener.until()
-				for _, line := range []string{
-					"SET a 1", "FLUSHALL", "SET b 1", "MULTI|SET c 1|FLUSHDB|SET d 1|EXEC",
-					"EVAL redis.call('SET','e','1');redis.call('FLUSHALL');redis.call('SET','f','1') 0",
-					"PUBLISH other x", "PUBLISH ab y", "FLUSHALL", "SWAPDB 0 1", "FLUSHDB ASYNC",
-				} {
-					writer.send(strings.Split(line, "|")...)
-					writer.until()
-					streams[i] += listener.until()
-				}
-				for _, line := range []string{
-					"UNSUBSCRIBE other", "PUNSUBSCRIBE a* none", "PING", "UNSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "PUNSUBSCRIBE",
-				} {
-					listener.send(line)
-					streams[i] += listener.until()
-				}
-				listener.send("PSUBSCRIBE x")
-				if proto == "2" {
-					listener.send("GET a")
-				}
-				listener.send("QUIT")
-				b, err := io.ReadAll(listener.r)
-				if err != nil {
-					t.Fatal(err)
-				}
-				streams[i] += string(b)
-			}
-			if streams[0] != streams[1] {
-				t.Errorf("\n got %q\nwant %q", streams[1], streams[0])
-			}
-		})
-	}
-}
-
-// TestOwnPushesWait: what a RESP3 subscriber's own command publishes comes
-// after its reply, never inside it. Guard: conn.push without its deferral.
-func TestOwnPushesWait(t *testing.T) {
-	s := notifytest.Start(t)
-	w := dial(t, s.Addr)
-	w.send("CONFIG SET notify-keyspace-events Kg$", "HELLO 3", "PSUBSCRIBE *")
-	w.until()
-	w.send("MULTI", "SET a 1", "DEL a", "EXEC")
-	got := w.until()
-	want := "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n:1\r\n" +
-		">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$16\r\n__keyspace@0__:a\r\n$3\r\nset\r\n" +
-		">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$16\r\n__keyspace@0__:a\r\n$3\r\ndel\r\n$7\r\nnonce-2\r\n"
-	if got != want {
-		t.Errorf("\n got %q\nwant %q", got, want)
-	}
-}
 
 // TestFlagsAsRedis: seeded; every set of letters must come back as a server gives it.
 func TestFlagsAsRedis(t *testing.T) {
@@ -237,151 +117,9 @@ func TestGlobAsRedis(t *testing.T) {
 	}
 }
 
-// TestExpiry: keys nobody touches are expired by wall time and announced, and TTLs run.
-func TestExpiry(t *testing.T) {
-	ctx := context.Background()
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	enable(t, rdb, "Kx")
-	ps := rdb.PSubscribe(ctx, "__keyspace@*__:*")
-	t.Cleanup(func() { _ = ps.Close() })
-	if _, err := ps.Receive(ctx); err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	rdb.Set(ctx, "late", "v", 80*time.Millisecond)
-	rdb.Set(ctx, "soon", "v", 30*time.Millisecond)
-	rdb.Set(ctx, "kept", "v", time.Hour)
-	for _, want := range []struct {
-		key   string
-		after time.Duration
-	}{{"soon", 30 * time.Millisecond}, {"late", 80 * time.Millisecond}} {
-		m, err := ps.ReceiveMessage(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Channel != "__keyspace@0__:"+want.key || m.Payload != "expired" {
-			t.Errorf("got %v, want %s expired", m, want.key)
-		}
-		if took := time.Since(begin); took < want.after-time.Millisecond {
-			t.Errorf("%s expired after %v, before its time", want.key, took)
-		}
-	}
-	if n := rdb.Exists(ctx, "soon", "late", "kept").Val(); n != 1 {
-		t.Errorf("%d keys left, want 1", n)
-	}
-	if ttl := rdb.PTTL(ctx, "kept").Val(); ttl > time.Hour-80*time.Millisecond || ttl < time.Minute {
-		t.Errorf("PTTL %v: the clock stands still", ttl)
-	}
-	if ttl := rdb.TTL(ctx, "kept").Val(); ttl != time.Hour {
-		t.Errorf("TTL %v: Redis rounds to 1h", ttl)
-	}
-}
-
-// TestFastForward: deadlines follow every way a TTL can be given, kept, moved and taken away.
-func TestFastForward(t *testing.T) {
-	ctx := context.Background()
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	enable(t, rdb, "KEA")
-	for _, tc := range []struct{ name, lines, want string }{
-		{"given", "SET k v EX 100|SETEX k2 100 v|SET k3 v|EXPIRE k3 100", "k expired,k2 expired,k3 expired"},
-		{"given anew", "SET k v EX 100|SET k v|SET k2 v EX 100|EXPIRE k2 1000|SET k3 v EX 100|PERSIST k3|SET k4 v EX 1000|EXPIRE k4 100 LT", "k4 expired"},
-		{"kept", "SET k v EX 100|SET k w KEEPTTL|SET i 1 EX 100|INCR i|SET a x EX 100|APPEND a y", "k expired,i expired,a expired"},
-		{"moved", "SET a v EX 100|RENAME a b|COPY b c|SET d v|COPY d b REPLACE|SET e v EX 100|SET f v|RENAME f e", "c expired"},
-		{"deleted", "SET a v EX 100|DEL a|SET a v|RPUSH l x|EXPIRE l 100|LPOP l|RPUSH l x|SET b v EX 100|FLUSHALL|SET b v", ""},
-		{"script", "EVAL redis.call('SET','k','v','EX','100') 0|MULTI|SET m v EX 100|EXEC", "k expired,m expired"},
-		{"fields", "HSET h f 1 g 2 i 3|HEXPIRE h 100 FIELDS 2 f g|HSET h g 3|HSETEX s EX 100 FIELDS 1 f v|HSETEX p EX 100 FIELDS 1 f v|HPERSIST p FIELDS 1 f|RENAME h r|HSETEX d EX 100 FIELDS 1 f v|HDEL d f|HSETNX d f w", "r hexpired,s hexpired,s del"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			rdb.FlushAll(ctx)
-			c := rdb.Conn()
-			for line := range strings.SplitSeq(tc.lines, "|") {
-				if err := do(c, line); err != nil {
-					t.Fatal(line, err)
-				}
-			}
-			_ = c.Close()
-			l := listen(t, rdb, "__keyspace@0__:*")
-			s.FastForward(99 * time.Second)
-			if got := l.drain(); len(got) > 0 {
-				t.Errorf("too early: %q", got)
-			}
-			s.FastForward(2 * time.Second)
-			var want []string
-			if tc.want != "" {
-				want = strings.Split(tc.want, ",")
-			}
-			got := l.drain()
-			for i := range got {
-				got[i] = strings.TrimPrefix(got[i], "__keyspace@0__:")
-			}
-			slices.Sort(got) // keys due together have no order
-			slices.Sort(want)
-			if !slices.Equal(got, want) {
-				t.Errorf("got %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-func TestFieldTTLs(t *testing.T) {
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	enable(t, rdb, "Kgh")
-	l, c := listen(t, rdb, "__keyspace@0__:*"), rdb.Conn()
-	for _, step := range [][2]string{
-		{"HSET h a 1 b 2", "hset"}, {"HEXPIRE h 100 FIELDS 2 a none", "hexpire"}, {"HEXPIRE h 100 FIELDS 1 none", ""},
-		{"HEXPIRE h 50 GT FIELDS 1 a", ""}, {"HPERSIST h FIELDS 1 b", ""}, {"HPERSIST h FIELDS 2 a b", "hpersist"},
-		{"HSETEX h EX 100 FIELDS 1 a v", "hset hexpire"}, {"HSETEX h KEEPTTL FIELDS 1 a v", "hset"}, {"HSETEX h FNX FIELDS 1 a v", ""},
-		{"HEXPIRE h 0 FIELDS 1 a", "hdel"}, {"HEXPIRE h 0 FIELDS 1 b", "hdel del"}, {"HSETEX h PXAT 1 FIELDS 1 a v", "hset hdel del"},
-	} {
-		if err := do(c, step[0]); err != nil {
-			t.Fatal(step[0], err)
-		}
-		var got []string
-		for _, e := range l.drain() {
-			got = append(got, strings.TrimPrefix(e, "__keyspace@0__:h "))
-		}
-		if strings.Join(got, " ") != step[1] {
-			t.Errorf("%q: got %q, want %q", step[0], got, step[1])
-		}
-	}
-	ctx := context.Background()
-	rdb.HSet(ctx, "t", "f", 1)
-	rdb.HExpire(ctx, "t", 10*time.Second, "f")
-	s.FastForward(4 * time.Second)
-	if left := rdb.HPTTL(ctx, "t", "f", "none").Val(); len(left) != 2 || left[0] > 6000 || left[0] < 1000 || left[1] != -2 {
-		t.Errorf("HPTTL %v", left)
-	}
-}
-
-// TestRestore: a payload is each server's own, so it cannot stand in a history.
-func TestRestore(t *testing.T) {
-	ctx := context.Background()
-	var results [2]string
-	for i, rdb := range []*redis.Client{redistest.Start(t).Client(t), notifytest.Start(t).Client(t)} {
-		enable(t, rdb, "KEA")
-		l := listen(t, rdb)
-		rdb.Set(ctx, "k", "v", 0)
-		payload := rdb.Dump(ctx, "k").Val()
-		l.drain()
-		for _, args := range [][]any{
-			{"RESTORE", "r", 0, payload}, {"RESTORE", "r", 0, payload}, {"RESTORE", "r", 100000, payload, "REPLACE"},
-			{"RESTORE", "r", 1, payload, "REPLACE", "ABSTTL"}, {"RESTORE", "r", 1, payload, "ABSTTL"}, {"EXISTS", "r"}, {"SET", "r", "v"}, {"TTL", "r"},
-		} {
-			n, err := rdb.Do(ctx, args...).Result()
-			results[i] += fmt.Sprintln(n, err, l.drain())
-		}
-	}
-	if results[0] != results[1] {
-		t.Errorf("got\n%s\nwant\n%s", results[1], results[0])
-	}
-}
-
 // TestPingAfterEvents: a PING sent after a write was answered is answered
-// after the write's events, with other writers at work. The subscriber's queue
-// is filled under the lock; guard: queue events after unlocking in run.
+// after the write's events, with other writers at work. Seen to fail with the
+// push in publish on a goroutine of its own.
 func TestPingAfterEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := notifytest.Start(t)
@@ -410,7 +148,7 @@ func TestPingAfterEvents(t *testing.T) {
 }
 
 // TestNothingLost: two clients that write one key at once, no event lost and none too many.
-// Guard: the lock in run.
+// Seen to fail with the lock let go in exec between the command and its events.
 func TestNothingLost(t *testing.T) {
 	ctx := context.Background()
 	s := notifytest.Start(t)
@@ -442,91 +180,6 @@ func TestNothingLost(t *testing.T) {
 	}
 	if counts["sadd"] != added || counts["srem"] != removed || counts["del"] != removed {
 		t.Errorf("events %v, want %d sadd, %d srem and del", counts, added, removed)
-	}
-}
-
-// TestBlockedClients are served by the writes of others, and by nobody once they have gone.
-func TestBlockedClients(t *testing.T) {
-	ctx := context.Background()
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	enable(t, rdb, "Klz")
-	l := listen(t, rdb, "__keyspace@0__:*")
-	blocked := func(lines ...string) *wire {
-		w := dial(t, s.Addr)
-		w.send(lines...)
-		w.until()
-		return w
-	}
-	await := func(cmd string) {
-		t.Helper()
-		for !strings.Contains(rdb.ClientList(ctx).Val(), "cmd="+cmd) {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	gone := blocked("PING")
-	gone.send("BRPOP q 0")
-	await("brpop")
-	_ = gone.Close()
-	for strings.Contains(rdb.ClientList(ctx).Val(), "cmd=brpop") {
-		time.Sleep(time.Millisecond)
-	}
-
-	w := blocked("PING")
-	w.send("BLPOP q 0")
-	await("blpop")
-	rdb.RPush(ctx, "q", "x", "y")
-	if got, want := w.until(), "*2\r\n$1\r\nq\r\n$1\r\nx\r\n$7\r\nnonce-2\r\n"; got != want {
-		t.Errorf("BLPOP: got %q, want %q", got, want)
-	}
-	if got, want := l.drain(), []string{"__keyspace@0__:q rpush", "__keyspace@0__:q lpop"}; !slices.Equal(got, want) {
-		t.Errorf("events %q, want %q", got, want)
-	}
-	if n := rdb.LLen(ctx, "q").Val(); n != 1 {
-		t.Errorf("%d left, want 1: the client that had gone took one", n)
-	}
-
-	rdb.XAdd(ctx, &redis.XAddArgs{Stream: "s", ID: "1-1", Values: []string{"a", "old"}})
-	w.send("XREAD BLOCK 0 STREAMS s $")
-	await("xread")
-	rdb.XAdd(ctx, &redis.XAddArgs{Stream: "s", ID: "2-1", Values: []string{"a", "new"}})
-	if got := w.until(); !strings.Contains(got, "new") || strings.Contains(got, "old") {
-		t.Errorf("XREAD: got %q", got)
-	}
-	w.send("BZPOPMIN none 0.02")
-	if got, want := w.until(), "*-1\r\n$7\r\nnonce-4\r\n"; got != want {
-		t.Errorf("BZPOPMIN: got %q, want %q", got, want)
-	}
-}
-
-func TestKill(t *testing.T) {
-	ctx := context.Background()
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	for name, kill := range map[string]func(id int64, addr string) []any{
-		"type": func(int64, string) []any { return []any{"CLIENT", "KILL", "TYPE", "pubsub"} },
-		"id":   func(id int64, _ string) []any { return []any{"CLIENT", "KILL", "ID", id} },
-		"addr": func(_ int64, addr string) []any { return []any{"CLIENT", "KILL", "ADDR", addr} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := dial(t, s.Addr)
-			w.send("CLIENT ID")
-			var id int64
-			if _, err := fmt.Fscanf(w.r, ":%d\r\n", &id); err != nil {
-				t.Fatal(err)
-			}
-			w.send("SUBSCRIBE x")
-			w.until()
-			if n, err := rdb.Do(ctx, kill(id, w.LocalAddr().String())...).Int(); n != 1 || err != nil {
-				t.Fatalf("killed %d, %v", n, err)
-			}
-			if b, err := io.ReadAll(w.r); len(b) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
-				t.Errorf("read %q, %v after the kill", b, err)
-			}
-			if err := rdb.Ping(ctx).Err(); err != nil {
-				t.Errorf("the killer: %v", err)
-			}
-		})
 	}
 }
 
@@ -569,48 +222,6 @@ func TestWhatClientsAsk(t *testing.T) {
 	if want := strings.Repeat("-NOAUTH Authentication required.\r\n", 3) + "-WRONGPASS invalid username-password pair\r\n%7\r\n"; !strings.HasPrefix(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-}
-
-// TestStalledSubscriber: one who does not read holds up nobody, and is dropped.
-// Guard: the bound in conn.queue.
-func TestStalledSubscriber(t *testing.T) {
-	ctx := context.Background()
-	s := notifytest.Start(t)
-	rdb := s.Client(t)
-	w := dial(t, s.Addr)
-	w.send("SUBSCRIBE x")
-	w.until()
-	payload := strings.Repeat("x", 1<<20)
-	for range 200 {
-		if n, err := rdb.Publish(ctx, "x", payload).Result(); err != nil {
-			t.Fatal(err)
-		} else if n == 0 {
-			return // gone
-		}
-	}
-	t.Error("still subscribed with 200 MB unread")
-}
-
-func TestBadInput(t *testing.T) {
-	s := notifytest.Start(t)
-	for _, in := range []string{"*x\r\n", "*1\r\nx\r\n", "*1\r\n$-1\r\n", "*1\r\n$999999999999\r\n", "*2000000\r\n", strings.Repeat("x", 1<<17) + "\r\n"} {
-		w := dial(t, s.Addr)
-		_, _ = io.WriteString(w, in)
-		b, err := io.ReadAll(w.r)
-		if !strings.HasPrefix(string(b), "-ERR Protocol error") {
-			t.Errorf("%.20q: answer %q, %v", in, b, err)
-		}
-	}
-	w := dial(t, s.Addr)
-	_, _ = io.WriteString(w, "*-1\r\n*0\r\n\r\n$x\r\nPING  inline \r\n")
-	for name := range strings.SplitSeq("SET GET DEL EXPIRE RENAME COPY MOVE RESTORE HDEL HEXPIRE HSETEX LMPOP BLPOP BZMPOP SMOVE ZADD ZINCRBY GEOADD GEORADIUS XADD XGROUP XREADGROUP XCLAIM XREAD SUBSCRIBE PUBLISH CONFIG CLIENT HELLO EVAL MSET BITOP SWAPDB SELECT TTL HTTL PING LMOVE SETBIT SETRANGE", " ") {
-		for _, args := range []string{"", " x", " x y", " x 1 y", " x STREAMS", " STORE", " 1 STORE x"} {
-			if name != "SUBSCRIBE" && (name != "BLPOP" || args == "") {
-				w.send(name + args)
-			}
-		}
-	}
-	w.until()
 }
 
 // TestClose: twice, at once, with a blocked client, a subscriber, an open MULTI and a silent connection.

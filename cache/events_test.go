@@ -1,0 +1,547 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofreshet/freshet/internal/leak"
+	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/notify"
+	"github.com/redis/go-redis/v9"
+)
+
+// change is one command and the keys whose entries it must evict. In commands, @x is the key x of this run alone, and
+// $x is DUMP of that key. Keys that are named and not in falls must stay hits.
+type change struct {
+	setup string // commands, separated by ";"
+	do    string
+	falls string
+	needs string // the command to ask COMMAND INFO for; "": every server has it
+}
+
+// changes are all of Redis's event table, class by class. The comments name what is peculiar.
+var changes = []change{
+	// Strings.
+	{"", "SET @a 1", "@a", ""},
+	{"SET @a 1", "SET @a 1", "@a", ""}, // the same value is an event all the same
+	{"SET @a 1", "GETSET @a 2", "@a", ""},
+	{"SET @a 1", "SET @a 2 GET", "@a", ""},
+	{"", "SETNX @a 1", "@a", ""},
+	{"SET @b 1", "MSET @a 1 @b 2", "@a @b", ""},
+	{"", "MSETNX @a 1 @b 2", "@a @b", ""},
+	{"", "SET @a 1 EX 100", "@a", ""},
+	{"", "SET @a 1 PX 100000 NX", "@a", ""},
+	{"", "SETEX @a 100 1", "@a", ""},
+	{"", "PSETEX @a 100000 1", "@a", ""},
+	{"SET @a 1 EX 100", "SET @a 2 KEEPTTL", "@a", ""},
+	{"SET @a 1", "SET @a 2 PXAT 1000", "@a", ""}, // in the past
+	{"SET @a 1", "APPEND @a x", "@a", ""},
+	{"SET @a 1", "INCR @a", "@a", ""},
+	{"SET @a 1", "DECRBY @a 3", "@a", ""},
+	{"SET @a 1", "INCRBYFLOAT @a 0.5", "@a", ""},
+	{"SET @a abc", "SETRANGE @a 1 x", "@a", ""},
+	{"SET @a 1", "GETDEL @a", "@a", ""},
+	{"SET @a 1", "GETEX @a EX 100", "@a", ""},
+	{"SET @a 1 EX 100", "GETEX @a PERSIST", "@a", ""},
+	{"SET @a 1", "GETEX @a PXAT 1000", "@a", ""},
+	{"SET @a 1", "DELEX @a IFEQ 1", "@a", "DELEX"},
+	{"SET @b 1", "MSETEX 2 @a 1 @b 2 EX 100", "@a @b", "MSETEX"},
+	// Any type.
+	{"SET @a 1; SET @b 1; SET @c 1", "DEL @a @b", "@a @b", ""},
+	{"SET @a 1", "UNLINK @a", "@a", ""},
+	{"SET @a 1", "EXPIRE @a 100", "@a", ""},
+	{"SET @a 1", "PEXPIREAT @a 99999999999999", "@a", ""},
+	{"SET @a 1", "EXPIRE @a -1", "@a", ""},
+	{"SET @a 1", "EXPIREAT @a 1", "@a", ""},
+	{"SET @a 1 EX 100", "PERSIST @a", "@a", ""},
+	{"SET @a 1; SET @b 2", "RENAME @a @b", "@a @b", ""}, // no del for the b that was
+	{"SET @a 1", "RENAMENX @a @b", "@a @b", ""},
+	{"SET @a 1; SET @b 2", "COPY @a @b REPLACE", "@b", ""},
+	{"SET @a 1", "COPY @a @b", "@b", ""},
+	{"SET @a 1", "MOVE @a 9", "@a", ""},
+	{"SET @a 1; SET @b 2", "RESTORE @b 0 $a REPLACE", "@b", ""},
+	{"SET @a 1", "RESTORE @b 0 $a", "@b", ""},
+	{"RPUSH @a 3 1 2", "SORT @a STORE @b", "@b", ""},
+	{"SET @b 1", "SORT @a STORE @b", "@b", ""}, // nothing to sort: b is deleted
+	// Hashes.
+	{"", "HSET @a f 1", "@a", ""},
+	{"HSET @a f 1", "HSET @a f 1", "@a", ""},
+	{"", "HMSET @a f 1 g 2", "@a", ""},
+	{"", "HSETNX @a f 1", "@a", ""},
+	{"", "HINCRBY @a f 1", "@a", ""},
+	{"", "HINCRBYFLOAT @a f 1.5", "@a", ""},
+	{"HSET @a f 1 g 2", "HDEL @a f", "@a", ""},
+	{"HSET @a f 1", "HDEL @a f", "@a", ""}, // the last field
+	{"HSET @a f 1", "HEXPIRE @a 100 FIELDS 1 f", "@a", "HEXPIRE"},
+	{"HSET @a f 1; HEXPIRE @a 100 FIELDS 1 f", "HPERSIST @a FIELDS 1 f", "@a", "HPERSIST"},
+	{"HSET @a f 1", "HPEXPIRE @a 0 FIELDS 1 f", "@a", "HPEXPIRE"},
+	{"", "HSETEX @a EX 100 FIELDS 1 f 1", "@a", "HSETEX"},
+	{"HSET @a f 1", "HGETDEL @a FIELDS 1 f", "@a", "HGETDEL"},
+	{"HSET @a f 1", "HGETEX @a EX 100 FIELDS 1 f", "@a", "HGETEX"},
+	// Lists.
+	{"", "RPUSH @a 1", "@a", ""},
+	{"RPUSH @a 1", "LPUSHX @a 2", "@a", ""},
+	{"RPUSH @a 1 2", "LPOP @a", "@a", ""},
+	{"RPUSH @a 1", "RPOP @a", "@a", ""},
+	{"RPUSH @a 1 2", "LSET @a 0 x", "@a", ""},
+	{"RPUSH @a 1 2", "LINSERT @a BEFORE 2 x", "@a", ""},
+	{"RPUSH @a 1 2", "LREM @a 0 1", "@a", ""},
+	{"RPUSH @a 1 2", "LTRIM @a 1 1", "@a", ""},
+	{"RPUSH @a 1 2", "LTRIM @a 5 5", "@a", ""},
+	{"RPUSH @a 1 2; RPUSH @b 1", "LMOVE @a @b LEFT RIGHT", "@a @b", ""},
+	{"RPUSH @a 1", "RPOPLPUSH @a @b", "@a @b", ""},
+	{"RPUSH @b 1 2", "LMPOP 2 @a @b LEFT", "@b", "LMPOP"},
+	{"RPUSH @a 1 2", "BLPOP @a 0", "@a", ""},
+	{"RPUSH @a 1 2", "BLMOVE @a @b LEFT LEFT 0", "@a @b", ""},
+	// Sets.
+	{"", "SADD @a 1", "@a", ""},
+	{"SADD @a 1 2", "SREM @a 1", "@a", ""},
+	{"SADD @a 1", "SREM @a 1", "@a", ""},
+	{"SADD @a 1 2", "SPOP @a", "@a", ""},
+	{"SADD @a 1; SADD @b 2", "SMOVE @a @b 1", "@a @b", ""},
+	{"SADD @a 1 2; SADD @b 2", "SINTERSTORE @c @a @b", "@c", ""},
+	{"SADD @a 1; SADD @c 2", "SINTERSTORE @c @a @b", "@c", ""}, // empty over an existing key
+	{"SADD @a 1; SADD @b 2", "SUNIONSTORE @c @a @b", "@c", ""},
+	{"SADD @a 1; SADD @c 2", "SDIFFSTORE @c @a @a", "@c", ""},
+	// Sorted sets, geo.
+	{"", "ZADD @a 1 m", "@a", ""},
+	{"ZADD @a 1 m", "ZADD @a INCR 2 m", "@a", ""},
+	{"ZADD @a 1 m", "ZINCRBY @a 2 m", "@a", ""},
+	{"ZADD @a 1 m 2 n", "ZREM @a m", "@a", ""},
+	{"ZADD @a 1 m", "ZREM @a m", "@a", ""},
+	{"ZADD @a 1 m 2 n", "ZREMRANGEBYSCORE @a 2 3", "@a", ""},
+	{"ZADD @a 1 m 2 n", "ZREMRANGEBYRANK @a 0 0", "@a", ""},
+	{"ZADD @a 0 m 0 n", "ZREMRANGEBYLEX @a [m [m", "@a", ""},
+	{"ZADD @a 1 m 2 n", "ZPOPMIN @a", "@a", ""},
+	{"ZADD @a 1 m", "ZPOPMAX @a", "@a", ""},
+	{"ZADD @b 1 m 2 n", "ZMPOP 2 @a @b MIN", "@b", "ZMPOP"},
+	{"ZADD @a 1 m", "BZPOPMIN @a 0", "@a", ""},
+	{"ZADD @a 1 m", "ZUNIONSTORE @c 2 @a @b", "@c", ""},
+	{"ZADD @a 1 m; ZADD @c 1 m", "ZINTERSTORE @c 2 @a @b", "@c", ""},
+	{"ZADD @a 1 m; ZADD @c 1 m", "ZDIFFSTORE @c 2 @a @a", "@c", ""},
+	{"ZADD @a 1 m", "ZRANGESTORE @c @a 0 -1", "@c", ""},
+	{"ZADD @a 1 m; ZADD @c 1 m", "ZRANGESTORE @c @a 5 6", "@c", ""},
+	{"", "GEOADD @a 13.36 38.11 Palermo", "@a", ""},
+	{"GEOADD @a 13.36 38.11 Palermo", "GEOSEARCHSTORE @c @a FROMLONLAT 13 38 BYRADIUS 99 km", "@c", ""},
+	{"GEOADD @a 13.36 38.11 Palermo; ZADD @c 1 m", "GEOSEARCHSTORE @c @a FROMLONLAT 0 0 BYRADIUS 1 km", "@c", ""},
+	// Streams.
+	{"", "XADD @a * f 1", "@a", ""},
+	{"XADD @a 1-1 f 1", "XDEL @a 1-1", "@a", ""},
+	{"XADD @a * f 1", "XTRIM @a MAXLEN 0", "@a", ""},
+	{"XADD @a 1-1 f 1", "XSETID @a 5-0", "@a", ""},
+	{"", "XGROUP CREATE @a g $$ MKSTREAM", "@a", ""},
+	{"XGROUP CREATE @a g $$ MKSTREAM", "XGROUP DESTROY @a g", "@a", ""},
+	{"XADD @a 1-1 f 1", "XDELEX @a IDS 1 1-1", "@a", "XDELEX"},
+	// Bitmaps, HyperLogLogs.
+	{"", "SETBIT @a 3 1", "@a", ""},
+	{"", "BITFIELD @a SET u8 0 7", "@a", ""},
+	{"SETBIT @a 3 1", "BITOP NOT @b @a", "@b", ""},
+	{"SET @b 1", "BITOP AND @b @a", "@b", ""}, // of nothing: b is deleted
+	{"", "PFADD @a 1", "@a", ""},
+	{"PFADD @a 1; PFADD @b 2", "PFMERGE @b @a", "@b", ""},
+	// Reads evict nothing, nor do writes that are refused.
+	{"SET @a 1", "GET @a", "", ""},
+	{"", "GET @a", "", ""},
+	{"HSET @a f 1", "HGETALL @a", "", ""},
+	{"SET @a 1; SET @b 2", "RENAMENX @a @b", "", ""},
+	{"SET @a 1", "SET @a 2 NX", "", ""},
+	{"SET @a 1; SET @b 1", "COPY @a @b", "", ""},
+	{"", "UNLINK @a", "", ""},
+}
+
+// far is the database that MOVE moves to; nobody listens to it.
+const far = 9
+
+// row runs changes on one client through one cache.
+type row struct {
+	t   *testing.T
+	rdb *redis.Client
+	tr  *invalidate.Tracker
+	c   *Cache[string, int64]
+	id  string
+}
+
+func (r *row) key(name string) string { return r.id + name }
+
+// args writes a command's arguments with this run's keys.
+func (r *row) args(line string) []any {
+	var args []any
+	for _, f := range strings.Fields(line) {
+		switch {
+		case f == "$$":
+			args = append(args, "$")
+		case f[0] == '@':
+			args = append(args, "k:"+r.key(f[1:]))
+		case f[0] == '$':
+			args = append(args, r.rdb.Dump(r.t.Context(), "k:"+r.key(f[1:])).Val())
+		default:
+			args = append(args, f)
+		}
+	}
+	return args
+}
+
+// warm makes every key a hit.
+func (r *row) warm(keys []string) {
+	for _, k := range keys {
+		_, _ = r.c.Get(r.t.Context(), k)
+		if res, err := r.c.Read(r.t.Context(), k, ReadOptions{}); !res.Hit || err != nil {
+			r.t.Fatalf("%s is not warm: %+v, %v", k, res, err)
+		}
+	}
+}
+
+func (r *row) hit(k string) bool {
+	_, ok := r.c.Peek(k)
+	return ok
+}
+
+// run is one change: its setup, entries that are hits, the command by way of do, a fence, and who has fallen.
+func (r *row) run(ch change, do func(args []any) error) {
+	t := r.t
+	t.Helper()
+	for line := range strings.SplitSeq(ch.setup, ";") {
+		if args := r.args(line); len(args) > 0 {
+			if err := r.rdb.Do(t.Context(), args...).Err(); err != nil && err != redis.Nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+		}
+	}
+	falls := strings.Fields(ch.falls)
+	keys := []string{r.key("bystander")}
+	for _, f := range strings.Fields(ch.setup + " " + ch.do) {
+		f = strings.TrimSuffix(f, ";")
+		if f[0] == '@' && !slices.Contains(keys, r.key(f[1:])) {
+			keys = append(keys, r.key(f[1:]))
+		}
+	}
+	args := r.args(ch.do)
+	fence(t, r.tr)
+	r.warm(keys)
+	if err := do(args); err != nil && err != redis.Nil {
+		t.Errorf("%s: %v", ch.do, err)
+		return
+	}
+	fence(t, r.tr)
+	for _, k := range keys {
+		must := slices.ContainsFunc(falls, func(f string) bool { return r.key(f[1:]) == k })
+		switch hit := r.hit(k); {
+		case must && hit:
+			t.Errorf("%s (after %q): %s is still a hit", ch.do, ch.setup, k)
+		case !must && !hit:
+			t.Errorf("%s (after %q): %s fell", ch.do, ch.setup, k)
+		}
+	}
+}
+
+// knows asks the server whether it has a command; that it has not is said.
+func knows(t *testing.T, rdb *redis.Client, command string) bool {
+	t.Helper()
+	if command == "" {
+		return true
+	}
+	info, err := rdb.Do(t.Context(), "COMMAND", "INFO", command).Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info) != 1 || info[0] == nil {
+		t.Logf("NOT RUN: this server has no %s", command)
+		return false
+	}
+	return true
+}
+
+func inDB(db int) func(*redis.Options) { return func(o *redis.Options) { o.DB = db } }
+
+// connectAs is connect for a client of one's own.
+func connectAs(t *testing.T, rdb *redis.Client, opts invalidate.Options) *invalidate.Tracker {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	tr, err := invalidate.Connect(ctx, rdb, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Close() })
+	return tr
+}
+
+// counting is a cache whose values say nothing of Redis: only an event evicts from it.
+func counting(t *testing.T, tr *invalidate.Tracker) *Cache[string, int64] {
+	t.Helper()
+	var truth origin
+	return build(t, tr, Options[string, int64]{MaxEntries: 100_000, TTL: time.Hour, Load: truth.load})
+}
+
+// Every command evicts what it changes and nothing else: alone, inside MULTI, inside EVAL, and in another database,
+// whose events leave the same keys of database 0 alone.
+// Seen to fail, every row of it that evicts, with guard.Slots taken out of the tracker.
+func TestEveryCommandEvicts(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t)
+	zero := s.Client(t)
+	ctx := t.Context()
+	const eval = "return redis.call(unpack(ARGV))"
+	modes := []struct {
+		name string
+		db   int
+		do   func(rdb *redis.Client, args []any) error
+	}{
+		{"alone", 0, func(rdb *redis.Client, args []any) error { return rdb.Do(ctx, args...).Err() }},
+		{"MULTI", 0, func(rdb *redis.Client, args []any) error {
+			_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { p.Do(ctx, args...); return nil })
+			return err
+		}},
+		{"EVAL", 0, func(rdb *redis.Client, args []any) error { return rdb.Eval(ctx, eval, nil, args...).Err() }},
+		{"db 3", 3, func(rdb *redis.Client, args []any) error { return rdb.Do(ctx, args...).Err() }},
+	}
+	var known []change
+	for _, ch := range changes {
+		if knows(t, zero, ch.needs) {
+			known = append(known, ch)
+		}
+	}
+	home := connectAs(t, zero, invalidate.Options{})
+	same := row{t: t, rdb: zero, tr: home, c: counting(t, home)}
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			rdb := s.Client(t, inDB(mode.db))
+			tr := connectAs(t, rdb, invalidate.Options{})
+			r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+			for i, ch := range known {
+				if mode.name == "EVAL" && strings.HasPrefix(ch.do, "B") && strings.HasSuffix(ch.do, " 0") {
+					continue // scripts may not block
+				}
+				r.id = fmt.Sprintf("%s.%d.", mode.name, i)
+				if mode.db != 0 {
+					same.id = r.id
+					same.warm([]string{r.key("a"), r.key("b"), r.key("c")})
+				}
+				r.run(ch, func(args []any) error { return mode.do(rdb, args) })
+				if mode.db == 0 {
+					continue
+				}
+				fence(t, home)
+				for _, k := range []string{"a", "b", "c"} {
+					if !same.hit(r.key(k)) {
+						t.Errorf("%s in database %d: %s of database 0 fell", ch.do, mode.db, k)
+					}
+				}
+			}
+			if st := tr.Stats(); st.Gaps != 0 {
+				t.Errorf("gaps made keys fall: %+v", st.GapsByReason)
+			}
+		})
+	}
+}
+
+// Several commands in one transaction, one script, one function: all that they touch falls.
+func TestTransactionsAndScriptsEvict(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t)
+	rdb := s.Client(t)
+	tr := connectAs(t, rdb, invalidate.Options{})
+	r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+	ctx := t.Context()
+	const body = "redis.call('set', KEYS[1], 1) redis.call('hset', KEYS[2], 'f', 1) redis.call('del', KEYS[1])"
+	if err := rdb.Do(ctx, "FUNCTION", "LOAD",
+		"#!lua name=mine\nredis.register_function('both', function(KEYS) "+body+" end)").Err(); err != nil {
+		t.Fatal(err)
+	}
+	all := change{do: "two @a @b", falls: "@a @b"}
+	r.id = "multi."
+	r.run(all, func(args []any) error {
+		_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Do(ctx, "SADD", args[1], 1)
+			p.Do(ctx, "XADD", args[2], "*", "f", 1)
+			return nil
+		})
+		return err
+	})
+	r.id = "eval."
+	r.run(all, func(args []any) error { return rdb.Do(ctx, "EVAL", body, 2, args[1], args[2]).Err() })
+	r.id = "fcall."
+	r.run(all, func(args []any) error { return rdb.Do(ctx, "FCALL", "both", 2, args[1], args[2]).Err() })
+	r.id = "failing."
+	r.run(all, func(args []any) error { // what it wrote before it failed stays written
+		err := rdb.Do(ctx, "EVAL", body+" error('no')", 2, args[1], args[2]).Err()
+		if err == nil {
+			return fmt.Errorf("a failing script did not fail")
+		}
+		return nil
+	})
+	r.id = "discarded."
+	r.run(change{do: "two @a @b"}, func(args []any) error {
+		conn := rdb.Conn()
+		defer conn.Close()
+		for _, cmd := range [][]any{{"MULTI"}, {"SET", args[1], 1}, {"SET", args[2], 1}, {"DISCARD"}} {
+			if err := conn.Do(ctx, cmd...).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// MOVE, COPY DB and MIGRATE are seen at both ends.
+func TestBetweenDatabasesAndServers(t *testing.T) {
+	leak.Check(t)
+	s, other := redistest.Start(t), redistest.Start(t)
+	ctx := t.Context()
+	on := func(s *redistest.Server, db int) row {
+		rdb := s.Client(t, inDB(db))
+		tr := connectAs(t, rdb, invalidate.Options{})
+		return row{t: t, rdb: rdb, tr: tr, c: counting(t, tr), id: "x."}
+	}
+	zero, three, abroad := on(s, 0), on(s, 3), on(other, 0)
+	all := map[string]row{"0": zero, "3": three, "abroad": abroad}
+	for _, c := range []struct {
+		do    []any
+		key   string
+		falls []string
+	}{
+		{[]any{"MOVE", "k:x.m", 3}, "x.m", []string{"0", "3"}},
+		{[]any{"COPY", "k:x.c", "k:x.c", "DB", 3}, "x.c", []string{"3"}},
+		{[]any{"MIGRATE", "127.0.0.1", other.Port(), "k:x.g", 0, 5000}, "x.g", []string{"0", "abroad"}},
+	} {
+		if err := zero.rdb.Set(ctx, "k:"+c.key, 1, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range all {
+			fence(t, r.tr)
+			r.warm([]string{c.key})
+		}
+		if err := zero.rdb.Do(ctx, c.do...).Err(); err != nil {
+			t.Fatalf("%v: %v", c.do, err)
+		}
+		for where, r := range all {
+			fence(t, r.tr)
+			if hit, must := r.hit(c.key), slices.Contains(c.falls, where); hit == must {
+				t.Errorf("%v: in %s hit %v, must fall %v", c.do, where, hit, must)
+			}
+		}
+	}
+}
+
+// A key that expires evicts when Redis deletes it: by its own rounds, or when somebody asks for the key. Until then
+// there is no event; that is why rediscache bounds entries by the key's own TTL.
+func TestExpiryEvicts(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t, "--enable-debug-command", "yes")
+	rdb := s.Client(t)
+	tr := connectAs(t, rdb, invalidate.Options{})
+	r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+	ctx := t.Context()
+	set := func(k string, life time.Duration) {
+		t.Helper()
+		if err := rdb.Set(ctx, "k:"+k, 1, life).Err(); err != nil {
+			t.Fatal(err)
+		}
+		fence(t, tr)
+		r.warm([]string{k, "bystander"})
+	}
+	set("active", 50*time.Millisecond)
+	eventually(t, "Redis's rounds find the key", func() bool { return !r.hit("active") })
+
+	if err := rdb.Do(ctx, "DEBUG", "SET-ACTIVE-EXPIRE", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	const life = 100 * time.Millisecond
+	set("lazy", life)
+	time.Sleep(life) // its time has passed, and nobody has looked
+	fence(t, tr)
+	if !r.hit("lazy") {
+		t.Error("fell before Redis deleted the key: this schedule proves nothing")
+	}
+	if err := rdb.Get(ctx, "k:lazy").Err(); err != redis.Nil {
+		t.Fatalf("the expired key: %v", err)
+	}
+	fence(t, tr)
+	if r.hit("lazy") {
+		t.Error("still a hit after Redis deleted the key")
+	}
+	if !r.hit("bystander") {
+		t.Error("a bystander fell")
+	}
+}
+
+// A hash's field that expires evicts the hash (Redis 7.4 and later, Valkey 9).
+func TestFieldExpiryEvicts(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t)
+	rdb := s.Client(t)
+	if !knows(t, rdb, "HPEXPIRE") {
+		return
+	}
+	tr := connectAs(t, rdb, invalidate.Options{})
+	r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+	for _, fields := range [][]any{{"f", 1}, {"f", 1, "g", 2}} { // the last field, and one of two
+		k := fmt.Sprint("hash", len(fields))
+		for _, cmd := range [][]any{
+			append([]any{"HSET", "k:" + k}, fields...),
+			{"HPEXPIRE", "k:" + k, 200, "FIELDS", 1, "f"},
+		} {
+			if err := rdb.Do(t.Context(), cmd...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fence(t, tr)
+		r.warm([]string{k, "bystander"})
+		eventually(t, "the field goes and the hash's entry with it", func() bool { return !r.hit(k) })
+		if !r.hit("bystander") {
+			t.Error("a bystander fell")
+		}
+	}
+}
+
+// What Redis throws out for want of memory falls, and nothing else does.
+func TestMaxmemoryEvicts(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t, "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
+	rdb := s.Client(t)
+	// Without audits: the marker may be evicted too, and that would be a gap.
+	tr := connectAs(t, rdb, invalidate.Options{Notify: notify.Options{AuditEvery: -1}})
+	r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+	ctx := t.Context()
+	var keys []string
+	for i := range 50 {
+		k := fmt.Sprint("old", i)
+		keys = append(keys, k)
+		if err := rdb.Set(ctx, "k:"+k, strings.Repeat("x", 10_000), 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fence(t, tr)
+	r.warm(keys)
+	evicted := func() int {
+		n := 0
+		for _, k := range keys {
+			n += 1 - int(rdb.Exists(ctx, "k:"+k).Val())
+		}
+		return n
+	}
+	for i := 0; evicted() < 10; i++ {
+		if i == 5000 {
+			t.Fatal("Redis evicts nothing")
+		}
+		for j := range 10 {
+			if err := rdb.Set(ctx, fmt.Sprintf("filler%d.%d", i, j), strings.Repeat("x", 10_000), 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fence(t, tr)
+	for _, k := range keys {
+		if is := rdb.Exists(ctx, "k:"+k).Val() == 1; is != r.hit(k) {
+			t.Errorf("%s: in Redis %v, a hit %v", k, is, r.hit(k))
+		}
+	}
+	if st := tr.Stats(); st.Gaps != 0 || st.Epochs != 1 {
+		t.Errorf("everything fell: %+v", st)
+	}
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func newTestTable() *table {
+	t := &table{}
+	t.buckets.Store(newBuckets(minBits))
+	return t
+}
+
+// A table against a map, through growth and removals, with chains: the hashes
+// are few and equal in their high bits after spreading often enough.
+func TestTableIsAMap(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	tab, want := newTestTable(), map[uint64]*node{}
+	for range 50_000 {
+		h := rng.Uint64N(3000)
+		if n := want[h]; n != nil && rng.IntN(2) == 0 {
+			tab.remove(n)
+			delete(want, h)
+		} else if n == nil {
+			want[h] = newNode(h, &h, 1)
+			tab.add(want[h])
+		}
+		probe := rng.Uint64N(3000)
+		if n, sure := tab.find(probe); n != want[probe] || !sure {
+			t.Fatalf("find(%d) = %p, %v, want %p", probe, n, sure, want[probe])
+		}
+	}
+	if tab.len.Load() != int64(len(want)) {
+		t.Fatalf("len = %d, want %d", tab.len.Load(), len(want))
+	}
+}
+
+// A newer node of the same hash is found in place of the older, which can then
+// be removed without a moment at which neither is found.
+func TestTableNewestFirst(t *testing.T) {
+	tab := newTestTable()
+	old, now := newNode(7, new(int), 1), newNode(7, new(int), 1)
+	tab.add(old)
+	tab.add(now)
+	if n, _ := tab.find(7); n != now {
+		t.Fatal("the older node is found")
+	}
+	tab.remove(old)
+	if n, _ := tab.find(7); n != now {
+		t.Fatal("removing the older node removed the newer")
+	}
+}
+
+// Readers beside growth and removals: whoever is there throughout is found, or
+// the miss is said to be unsure. Fails when find is always sure.
+func TestTableGrowsUnderReaders(t *testing.T) {
+	const residents = 64
+	for range 5 {
+		tab := newTestTable()
+		for h := range uint64(residents) {
+			tab.add(newNode(h, &h, 1))
+		}
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				for !done.Load() {
+					for h := range uint64(residents) {
+						if n, sure := tab.find(h); n == nil && sure {
+							t.Errorf("%d is there and was not found", h)
+							return
+						}
+					}
+				}
+			})
+		}
+		var others []*node
+		for h := uint64(residents); h < 100_000; h++ {
+			n := newNode(h, &h, 1)
+			tab.add(n)
+			others = append(others, n)
+			if len(others) > 2 && h%3 == 0 {
+				tab.remove(others[len(others)-2])
+				others = append(others[:len(others)-2], n)
+			}
+		}
+		done.Store(true)
+		wg.Wait()
+	}
+}
