@@ -19,7 +19,6 @@ import (
 // stub is a server that answers as a test tells it: one that is too old, or lies. Anything that a real server can do is tested
 // with a real one.
 type stub struct {
-	t       testing.TB
 	answers map[string]string // by the command's first word or words, upper case; else see answer
 	resp2   bool
 	mu      sync.Mutex
@@ -29,9 +28,13 @@ type stub struct {
 
 // newStub returns a stub and a client of it. Connections are pipes: the stub is reached by no other way.
 func newStub(t testing.TB, answers map[string]string) (*stub, *redis.Client) {
-	s := &stub{t: t, answers: answers}
-	rdb := redis.NewClient(&redis.Options{Addr: "stub:0", Dialer: func(context.Context, string, string) (net.Conn, error) {
-		client, server := net.Pipe()
+	return newStubOver(t, answers, func() (client, server net.Conn) { return net.Pipe() })
+}
+
+func newStubOver(t testing.TB, answers map[string]string, connect func() (client, server net.Conn)) (*stub, *redis.Client) {
+	s := &stub{answers: answers}
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: func(context.Context, string, string) (net.Conn, error) {
+		client, server := connect()
 		s.wg.Go(func() { s.serve(server) })
 		return client, nil
 	}})

@@ -100,7 +100,7 @@ func (s *tiered) Get(hash uint64) (any, bool) {
 func (s *tiered) Set(hash uint64, entry any, cost int64) {
 	s.mu.Lock()
 	left := s.set(hash, entry, cost)
-	yield := !s.closed && s.judge.lotFull()
+	yield := !s.closed && s.judge.backlog()
 	s.mu.Unlock()
 	if yield {
 		runtime.Gosched()
@@ -172,7 +172,7 @@ func (s *tiered) trim(fresh *node) {
 func (s *tiered) settle(left []*node, again bool) []*node {
 	for _, n := range s.judge.settle() {
 		if n.where != inMain {
-			continue // forgotten
+			continue // it left already: unlinking twice would break the table
 		}
 		hits := n.hits.Swap(0)
 		if again && hits > 0 && n.cost <= s.window.limit {

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +39,7 @@ import (
 func main() {
 	logging.Disable()              // go-redis's own: what it would say comes as a gap, with its reason
 	signal.Ignore(syscall.SIGPIPE) // `watch | head` ends by the failing write, and cleans up
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -73,26 +74,37 @@ func watch(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		}
 	}()
 
+	var level slog.LevelVar // what happens at the start is told here, in better words
+	level.Set(slog.LevelError + 1)
+	var changed atomic.Value
 	listener, err = notify.Listen(ctx, rdb, notify.Options{
 		Prefixes:  o.prefixes,
 		DBs:       o.dbs,
 		Flags:     o.flags,
 		Namespace: namespace,
-		Logger:    slog.New(slog.NewTextHandler(stderr, nil)),
+		Logger:    slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level})),
+		Hooks:     notify.Hooks{Config: func(was, is string) { changed.Store(fmt.Sprintf("%q, now %q", was, is)) }},
 	})
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
+	if c := changed.Load(); c != nil {
+		fmt.Fprintf(stderr, "watch: switched notifications on: notify-keyspace-events was %s\n", c)
+	}
+	for _, reason := range listener.Status().Reasons {
+		fmt.Fprintf(stderr, "watch: %s\n", reason)
+	}
+	level.Set(slog.LevelInfo)
 
 	began := time.Now()
 	events, err := listener.Open(o.reader)
 	if err != nil {
 		return err
 	}
-	print := formats[o.format](stdout)
+	show := formats[o.format](stdout)
 	if listener.Status().Synced { // the reader was opened after the first Synced had been told
-		if err := print(notify.Event{Kind: notify.Synced, At: began}); err != nil {
+		if err := show(notify.Event{Kind: notify.Synced, At: began}); err != nil {
 			return err
 		}
 	}
@@ -101,7 +113,7 @@ func watch(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		if err != nil {
 			return err
 		}
-		if err := print(ev); err != nil {
+		if err := show(ev); err != nil {
 			return err
 		}
 		if ev.Kind == notify.Change {

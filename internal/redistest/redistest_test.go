@@ -135,18 +135,13 @@ func TestEndedServer(t *testing.T) {
 func TestPause(t *testing.T) {
 	ctx := context.Background()
 	s := Start(t)
-	rdb := s.Client(t)
-	if err := rdb.Ping(ctx).Err(); err != nil {
-		t.Fatal(err)
-	}
+	hasty := s.Client(t, func(o *redis.Options) { o.ReadTimeout, o.MaxRetries = 50*time.Millisecond, -1 })
 	s.Pause()
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer cancel()
-	if err := rdb.Do(short, "PING").Err(); err == nil {
+	if err := hasty.Ping(ctx).Err(); err == nil {
 		t.Error("a paused server answers")
 	}
 	s.Resume()
-	if err := rdb.Ping(ctx).Err(); err != nil {
+	if err := s.Client(t).Ping(ctx).Err(); err != nil {
 		t.Errorf("after Resume: %v", err)
 	}
 	s.Pause()

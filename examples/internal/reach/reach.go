@@ -38,17 +38,21 @@ func Explain(addr string, err error) string {
 		}
 		return err.Error()
 	}
-	said := fmt.Sprintf("(%v)", fault.Err)
+	fix := fault.Fix
+	var say string
 	switch fault.Missing {
 	case notify.MissingFlags:
-		return fmt.Sprintf("Keyspace notifications are off at %s, or not all are on, and this user may not switch them on.\n"+
-			"Put this line into redis.conf, or let an administrator give it to CONFIG SET:\n\n    %s\n\n%s", addr, fault.Fix, said)
+		say = "Keyspace notifications are off at %s, or not all are on, and this user may not switch them on.\n" +
+			"Put this line into redis.conf, or let an administrator give it to CONFIG SET:"
 	case notify.MissingACL:
-		return fmt.Sprintf("This user lacks a permission at %s. An administrator grants it with:\n\n    %s\n\n%s", addr, fault.Fix, said)
+		say = "This user lacks a permission at %s. An administrator grants it with:"
 	case notify.MissingAuth:
-		return fmt.Sprintf("%s wants a user name and password, or others than these: give -redis redis://user:password@host:port\n%s", addr, said)
+		say = "%s takes no such user name and password. In -redis they go like this:"
+		fix = "redis://user:password@" + addr
 	case notify.MissingDatabase:
-		return fmt.Sprintf("%s has no such database: give a smaller number\n%s", addr, said)
+		say = "%s has no such database: give a smaller number, or let redis.conf say:"
+	default:
+		say = "The server at %s will not do. What is needed:"
 	}
-	return fmt.Sprintf("The server at %s does not serve: %s\n%s", addr, fault.Fix, said)
+	return fmt.Sprintf(say+"\n\n    %s\n\n(%v)", addr, fix, fault.Err)
 }
