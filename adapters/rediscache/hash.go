@@ -22,6 +22,7 @@ func GetHash[V any](ctx context.Context, rdb redis.UniversalClient, key string) 
 		var none V
 		return none, err
 	}
+	depend(ctx, rdb, key)
 	return readOne(ctx, rdb, key, read)
 }
 
@@ -38,10 +39,9 @@ func NewHash[K comparable, V any](
 }
 
 func hashReader[V any]() (reader[V], error) {
-	fields := tagged(reflect.TypeFor[V]())
-	if len(fields) == 0 {
-		return nil, fmt.Errorf("rediscache: %s has no `redis:\"field\"` tags: give a struct with at least one",
-			reflect.TypeFor[V]())
+	fields, err := tagged(reflect.TypeFor[V]())
+	if err != nil {
+		return nil, err
 	}
 	question := append(make([]any, 0, 4+len(fields)), "hpttl", "", "fields", len(fields))
 	for _, f := range fields {
@@ -92,16 +92,20 @@ func unknownCommand(err error) bool {
 }
 
 // tagged are the names of the hash fields that t is filled from, by go-redis's rules.
-func tagged(t reflect.Type) []string {
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("redis"), ",")
-		if name != "" && name != "-" {
+func tagged(t reflect.Type) (names []string, err error) {
+	for i := 0; t.Kind() == reflect.Struct && i < t.NumField(); i++ {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("redis"), ",")
+		switch {
+		case name == "" || name == "-":
+		case !f.IsExported():
+			return nil, fmt.Errorf("rediscache: field %s of %s has a `redis:\"%s\"` tag and cannot be set: export it", f.Name, t, name)
+		default:
 			names = append(names, name)
 		}
 	}
-	return names
+	if len(names) == 0 {
+		return nil, fmt.Errorf("rediscache: %s has no `redis:\"field\"` tags: give a struct with at least one", t)
+	}
+	return names, nil
 }

@@ -24,13 +24,25 @@ const keysATrip = 500
 // askWithin bounds the questions of New to the server.
 const askWithin = 2 * time.Second
 
-func readOne[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (V, error) {
-	depend(ctx, rdb, key)
+func readOne[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (v V, err error) {
 	pipe := rdb.Pipeline()
 	get := read(ctx, pipe, key)
 	sent := time.Now()
-	_, _ = pipe.Exec(ctx) // every command has its own error
+	if err := exec(ctx, pipe); err != nil {
+		return v, err
+	}
 	return get(ctx, sent)
+}
+
+// exec sends pipe. It returns an error only where no command has one of its own: a hook of the client's stopped them.
+func exec(ctx context.Context, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return nil
+		}
+	}
+	return err
 }
 
 func build[K comparable, V any](
@@ -78,7 +90,9 @@ func readMany[K comparable, V any](
 		answers[i] = read(ctx, pipe, c.NameOf(k).Text())
 	}
 	sent := time.Now()
-	_, _ = pipe.Exec(ctx)
+	if err := exec(ctx, pipe); err != nil {
+		return err
+	}
 	for i, k := range ks {
 		v, err := answers[i](cache.ForKey(ctx, k), sent)
 		switch {
@@ -93,7 +107,8 @@ func readMany[K comparable, V any](
 }
 
 // depend makes what is being loaded in ctx fall with key, and keeps it out of memory when nobody would hear of key's
-// changes: rdb is not a client of the database that the record's tracker hears.
+// changes: rdb is not a client of the database that the record's tracker hears. A cache of New's needs none: it falls
+// with its own key, and its client has been checked.
 func depend(ctx context.Context, rdb redis.UniversalClient, key string) {
 	r := invalidate.RecordIn(ctx)
 	if r == nil {

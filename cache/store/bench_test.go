@@ -47,7 +47,12 @@ func openBare(b *testing.B) *ristretto.Cache[string, *value] {
 }
 
 func BenchmarkGet(b *testing.B) {
-	keys := benchKeys()
+	for _, n := range []int{1000, benchEntries / 2} {
+		b.Run(strconv.Itoa(n)+"-keys", func(b *testing.B) { benchmarkGet(b, benchKeys()[:n]) })
+	}
+}
+
+func benchmarkGet(b *testing.B, keys []string) {
 	seed := maphash.MakeSeed()
 	b.Run("store", func(b *testing.B) {
 		s := openBench(b)

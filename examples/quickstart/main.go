@@ -175,11 +175,12 @@ func (d *demo) tearDown(stderr io.Writer) {
 	}
 	if d.tracker != nil {
 		d.tracker.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // the run's own may have ended
-		defer cancel()
-		if err := d.other.Del(ctx, d.keys+"product:42", d.keys+"marker").Err(); err != nil {
-			fmt.Fprintf(stderr, "quickstart: keys below %s may stay behind: %v\n", d.keys, err)
-		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // the run's own may have ended
+	defer cancel()
+	err := d.other.Del(ctx, d.keys+"product:42", d.keys+"marker").Err()
+	if err != nil && d.tracker != nil { // else it has been told already that Redis cannot be used
+		fmt.Fprintf(stderr, "quickstart: keys below %s may stay behind: %v\n", d.keys, err)
 	}
 	d.rdb.Close()
 	d.other.Close()

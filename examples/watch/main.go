@@ -11,7 +11,7 @@
 // Where the server does not send notifications they are switched on, which a line on stderr tells, and stay on: others
 // may have come to rely on them. While it runs, watch keeps one small key in every database it listens to
 // (freshet:watch:<random>:marker), whose loss gives a SWAPDB away; it is removed at the end. With -trust nothing is
-// asked, changed or written.
+// changed or written, and that notifications are on is believed.
 //
 // Redis sends what is below the pattern's literal beginning: "product:" for product:*.
 package main

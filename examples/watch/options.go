@@ -38,7 +38,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	events := fs.String("events", "", "only these, such as set,del,expired; default all (`names` are Redis's own)")
 	fs.StringVar(&o.format, "format", "text", "`text`, csv or json (one object a line; a key that is no UTF-8 comes as key_base64)")
 	fs.IntVar(&o.count, "count", 0, "end after `N` changes; 0: never")
-	trust := fs.Bool("trust", false, "take it that notifications are on: ask nothing, change nothing, write nothing")
+	trust := fs.Bool("trust", false, "take it that notifications are on: change nothing and write nothing")
 	if err := fs.Parse(args); err != nil {
 		if err == flag.ErrHelp {
 			fs.SetOutput(stderr)

@@ -14,7 +14,17 @@ import (
 )
 
 // Options reads host:port, or a URL such as redis://user:password@host:port/db, rediss:// for TLS, unix:// for a socket.
+// Nothing is tried twice: a person waits for the answer.
 func Options(where string) (*redis.Options, error) {
+	o, err := options(where)
+	if err != nil {
+		return nil, err
+	}
+	o.MaxRetries, o.DialerRetries = -1, 1
+	return o, nil
+}
+
+func options(where string) (*redis.Options, error) {
 	if strings.Contains(where, "://") {
 		o, err := redis.ParseURL(where)
 		if err != nil { // which may hold the password, so where is not repeated
