@@ -49,7 +49,7 @@ func (r *rig) moment(rng *rand.Rand) time.Duration {
 }
 
 func (r *rig) do(ctx context.Context, args ...any) error {
-	err := r.direct.Do(ctx, args...).Err()
+	err := r.ops.Do(ctx, args...).Err()
 	if errors.Is(err, redis.Nil) {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (r *rig) stall() history.Step {
 		defer r.voice.Release(faultproxy.ToClient)
 		payload := strings.Repeat("x", 200_000)
 		for range 500 {
-			list, err := r.direct.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+			list, err := r.ops.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
 			if err != nil || strings.TrimSpace(list) == "" {
 				return err
 			}
@@ -146,7 +146,7 @@ func (r *rig) flush() history.Step {
 		if n < len(ways) {
 			return r.do(ctx, ways[n]...)
 		}
-		_, err := r.direct.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := r.ops.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, historyPrefix+"k0", 0, 0)
 			p.FlushDB(ctx)
 			return nil

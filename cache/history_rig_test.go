@@ -38,7 +38,8 @@ type rig struct {
 	server *redistest.Server
 	proxy  *faultproxy.Proxy
 	voice  faultproxy.Links // the subscriptions
-	direct *redis.Client
+	direct *redis.Client // of writers and loaders
+	ops    *redis.Client // of who does the faults
 	rec    *history.Recorder
 	keys   int
 	swaps  int // databases that SWAPDB has used
@@ -54,14 +55,16 @@ func newRig(t testing.TB, at pace, serverArgs ...string) *rig {
 	s := redistest.Start(t, serverArgs...)
 	p := faultproxy.New(t, s.Addr())
 	return &rig{
-		t: t, pace: at, server: s, proxy: p, voice: p.Having("psubscribe"), direct: s.Client(t, swift),
+		t: t, pace: at, server: s, proxy: p, voice: p.Having("psubscribe"), direct: s.Client(t, swift), ops: s.Client(t),
 		rec: history.NewRecorder(), keys: 16,
 	}
 }
 
-// swift has a client try once and heed its context.
+// swift has a client try once and heed its context. The pool is as large as that for one reason: after so many failed
+// dials it fails everybody for a second, though the server is back.
 func swift(o *redis.Options) {
 	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
+	o.PoolSize = 10_000
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, 2*time.Second, 2*time.Second
 }
 

@@ -176,7 +176,7 @@ func TestTTLIsTheKeys(t *testing.T) {
 	built := keep(t)(cache.New(tr, of(cache.Options[string, string]{Prefix: "built:", Load: func(ctx context.Context, k string) (string, error) {
 		return GetString(ctx, rdb, "p:"+k, Text())
 	}})))
-	const life = 250 * time.Millisecond
+	const life = 500 * time.Millisecond
 	do(t, rdb, "SET", "p:lasting", "v")
 	do(t, rdb, "SET", "p:long", "v", "PX", within.Milliseconds())
 	do(t, rdb, "SET", "p:short", "v", "PX", life.Milliseconds())

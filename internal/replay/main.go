@@ -38,6 +38,7 @@ func kinds() []engine.Kind {
 		engine.RistrettoTight(),
 		engine.RistrettoPaced(),
 		engine.Store("freshet", store.Open),
+		engine.NearCache(),
 	}
 }
 
