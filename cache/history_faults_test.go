@@ -3,10 +3,10 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,20 +214,6 @@ func (r *rig) flagsOff() history.Step {
 	}}
 }
 
-// chosen are the faults for which ok, as steps and with all that they need of the server.
-func chosen(ok func(fault) bool) (fs []fault, args []string) {
-	seen := make(map[string]bool)
-	for _, f := range faults {
-		if !ok(f) {
-			continue
-		}
-		fs = append(fs, f)
-		for i := 0; i < len(f.args); i++ {
-			if key := fmt.Sprint(f.args); !seen[key] {
-				args = append(args, f.args...)
-				seen[key] = true
-			}
-		}
-	}
-	return fs, args
+func named(name string) fault {
+	return faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })]
 }

@@ -38,9 +38,10 @@ type rig struct {
 	server *redistest.Server
 	proxy  *faultproxy.Proxy
 	voice  faultproxy.Links // the subscriptions
-	direct *redis.Client // of writers and loaders
-	ops    *redis.Client // of who does the faults
+	direct *redis.Client    // of writers and loaders
+	ops    *redis.Client    // of who does the faults
 	rec    *history.Recorder
+	gates  chan *gate // nil but in scenes: takes the loads that are to wait
 	keys   int
 	swaps  int // databases that SWAPDB has used
 	turn   atomic.Uint64
@@ -65,6 +66,13 @@ func newRig(t testing.TB, at pace, serverArgs ...string) *rig {
 func swift(o *redis.Options) {
 	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
 	o.PoolSize = 10_000
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, addr)
+		if err != nil {
+			time.Sleep(20 * time.Millisecond) // go-redis logs each
+		}
+		return conn, err
+	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, 2*time.Second, 2*time.Second
 }
 
@@ -181,7 +189,30 @@ func (p *process) load(ctx context.Context, k string) (item, error) {
 	case ms == -2: // gone meanwhile
 		invalidate.NoStore(ctx)
 	}
-	return it, nil
+	return it, p.linger(ctx)
+}
+
+// linger is what happens between a load's answer and its end: often nothing, now and then a while, in which the answer
+// grows old; in a scene, until the scene goes on.
+func (r *rig) linger(ctx context.Context) error {
+	var until <-chan time.Time
+	g := &gate{ctx: ctx, open: make(chan error)}
+	select {
+	case r.gates <- g:
+	default:
+		if r.gates != nil || rand.N(4) > 0 {
+			return nil
+		}
+		until = time.After(rand.N(3 * time.Millisecond))
+	}
+	select {
+	case <-until:
+		return nil
+	case err := <-g.open:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // found takes an absence for an item.
@@ -259,13 +290,14 @@ func (p *process) saw(it item, hit bool) history.Observation {
 
 // instances are p's caches as the workload knows them. A read that is fenced by itself needs no fence before it.
 func (p *process) instances() []history.Instance {
-	none := func(context.Context) error { return nil }
 	return []history.Instance{
 		{Name: p.name + " items", Read: p.read, Fence: p.tracker.Fence, Synced: p.synced},
 		{Name: p.name + " pairs", Read: p.readPair, Fence: p.tracker.Fence, Synced: p.synced},
-		{Name: p.name + " fenced", Read: p.readFenced, Fence: none, Synced: p.synced},
+		{Name: p.name + " fenced", Read: p.readFenced, Fence: noFence, Synced: p.synced},
 	}
 }
+
+func noFence(context.Context) error { return nil }
 
 // write is done by a plain client: the cache hears of it from Redis alone.
 func (r *rig) write(ctx context.Context, k string, version uint64, ttl time.Duration) error {
@@ -307,19 +339,6 @@ func applied(err error) error {
 		return fmt.Errorf("%w: %w", history.ErrNotApplied, err)
 	}
 	return err
-}
-
-// workload is what all runs have in common.
-func (r *rig) workload(seed uint64, d time.Duration) history.Config {
-	c := history.Config{
-		Seed: seed, Recorder: r.rec, Duration: d, Keys: r.keys, Readers: 1,
-		WritePause: 2 * time.Millisecond, ReadPause: time.Millisecond, FencePause: 5 * time.Millisecond, TTL: 30 * time.Millisecond,
-		Write: r.write, Delete: r.remove,
-	}
-	for _, p := range r.procs {
-		c.Instances = append(c.Instances, p.instances()...)
-	}
-	return c
 }
 
 // healed waits until every process serves from memory again.

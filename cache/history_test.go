@@ -5,84 +5,150 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofreshet/freshet/internal/guard"
 	"github.com/gofreshet/freshet/internal/history"
 	"github.com/gofreshet/freshet/invalidate"
 )
 
-// twoProcesses start as services differ: one hears every key and has room for all, the other hears its caches' alone and
-// must evict.
-func (r *rig) twoProcesses() {
-	r.t.Helper()
-	r.process("a", 0, nil)
-	r.process("b", 0, func(o *invalidate.Options, c *Options[string, item]) {
-		o.FollowCaches = true
-		c.MaxEntries = 6
-	})
-}
-
-// TestHistory: whatever happens to Redis and to the connections, what was written by plain clients and read through two
-// processes' caches, and through values built from cached ones, keeps I1, I2 and I3. Each fault alone first, then all.
+// TestHistory: whatever happens to Redis and to the connections, what plain clients write and two processes read through
+// their caches, and through values built from cached ones, keeps I1, I2 and I3. Each fault alone first, then all mixed.
+// FRESHET_HISTORY_SEED repeats the choices of a run, FRESHET_HISTORY_SECONDS lengthens the mixed ones.
 func TestHistory(t *testing.T) {
-	t.Run("calm", func(t *testing.T) { runHistory(t, time.Second, nil, nil) })
+	const short = 1500 * time.Millisecond
+	t.Run("calm", func(t *testing.T) { newHistory(t, 0).keeps(short) })
 	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) { runHistory(t, 1500*time.Millisecond, []fault{f}, f.args) })
+		t.Run(f.name, func(t *testing.T) { newHistory(t, 0, f).keeps(short) })
 	}
+	t.Run("own writes", func(t *testing.T) { newHistory(t, 0, named("hold")).ownWrites().keeps(short) })
+
 	mixed := time.Duration(historyEnv(t, "FRESHET_HISTORY_SECONDS", 6)) * time.Second
-	t.Run("all that is heard", func(t *testing.T) {
-		fs, args := chosen(func(f fault) bool { return !f.late })
-		runHistory(t, mixed, fs, args)
-	})
-	t.Run("all", func(t *testing.T) {
-		fs, args := chosen(func(fault) bool { return true })
-		runHistory(t, mixed, fs, args)
-	})
+	var heard []fault
+	for _, f := range faults {
+		if !f.late {
+			heard = append(heard, f)
+		}
+	}
+	t.Run("all that is heard", func(t *testing.T) { newHistory(t, 0, heard...).keeps(mixed) })
+	t.Run("all", func(t *testing.T) { newHistory(t, 0, faults...).keeps(mixed) })
 }
 
-func runHistory(t *testing.T, d time.Duration, fs []fault, args []string) {
-	r := newRig(t, brisk, args...)
-	r.twoProcesses()
-	c := r.workload(historySeed(t), d)
-	c.FaultPause = 150 * time.Millisecond
-	require := []history.Kind{history.I1, history.I2, history.Source}
+// aHistory is a run of two processes under faults.
+type aHistory struct {
+	*rig
+	c       history.Config
+	require []history.Kind
+}
+
+func newHistory(t testing.TB, out guard.Set, fs ...fault) *aHistory {
+	t.Helper()
+	var args []string
+	given := make(map[string]bool)
+	for _, f := range fs {
+		for _, arg := range f.args {
+			if !given[arg] {
+				args = append(args, arg)
+				given[arg] = true
+			}
+		}
+	}
+	h := &aHistory{rig: newRig(t, brisk, args...), require: []history.Kind{history.I1, history.I2, history.Source}}
+	// One process hears every key and has room for all, the other hears its caches' alone and must evict.
+	h.process("a", out, nil)
+	h.process("b", out, func(o *invalidate.Options, c *Options[string, item]) {
+		o.FollowCaches = true
+		c.MaxEntries = h.keys / 2
+	})
+	h.c = history.Config{
+		Seed: historySeed(t), Recorder: h.rec, Keys: h.keys, Readers: 1,
+		WritePause: 2 * time.Millisecond, ReadPause: time.Millisecond, FencePause: 5 * time.Millisecond, FaultPause: 150 * time.Millisecond,
+		TTL: 30 * time.Millisecond, Write: h.write, Delete: h.remove,
+	}
+	for _, p := range h.procs {
+		h.c.Instances = append(h.c.Instances, p.instances()...)
+	}
 	late := false
 	for _, f := range fs {
-		c.Faults = append(c.Faults, f.step(r))
+		h.c.Faults = append(h.c.Faults, f.step(h.rig))
 		late = late || f.late
 		if f.gap {
-			require = append(require, history.I3)
+			h.require = append(h.require, history.I3)
 		}
 	}
 	if late {
-		// No event tells of it and no fence waits for it: it is found by looking.
-		require = require[1:]
-		looked := r.pace.audit + r.pace.pongTimeout
-		for i, in := range c.Instances {
-			in.Fence = nil
-			read := in.Read
-			in.Read = func(ctx context.Context, key string) (history.Observation, error) {
-				o, err := read(ctx, key)
-				o.Bound += looked
-				return o, err
-			}
-			c.Instances[i] = in
+		h.lookedFor()
+	}
+	return h
+}
+
+// lookedFor is for faults that no event tells of and no fence waits for. What is not written again for long would stay
+// old for long.
+func (h *aHistory) lookedFor() {
+	h.require = h.require[1:]
+	for i, in := range h.c.Instances {
+		h.c.Instances[i].Fence = nil
+		h.c.Instances[i].Read = func(ctx context.Context, key string) (history.Observation, error) {
+			o, err := in.Read(ctx, key)
+			o.Bound += h.pace.audit + h.pace.pongTimeout
+			return o, err
 		}
 	}
-	h, err := history.Run(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
+	h.keys = 96
+	h.c.Keys = h.keys
+}
+
+// ownWrites has process a do all writes with Cache.Write: its reads see them with no fence.
+func (h *aHistory) ownWrites() *aHistory {
+	a := h.procs[0]
+	write := func(ctx context.Context, key string, write func(context.Context) error) error {
+		var wrote error
+		err := a.items.Write(ctx, key, func(ctx context.Context) error {
+			wrote = write(ctx)
+			return wrote
+		})
+		if err != nil {
+			h.t.Logf("Write: %v", err) // it is announced later; the truth has it, or not
+		}
+		return wrote
 	}
-	report, err := history.Check(h, history.Options{Require: require})
-	if err != nil {
-		t.Fatal(err, report)
+	h.c.Write = func(ctx context.Context, key string, version uint64, ttl time.Duration) error {
+		return write(ctx, key, func(ctx context.Context) error { return h.write(ctx, key, version, ttl) })
 	}
-	t.Log(report)
+	h.c.Delete = func(ctx context.Context, key string) error {
+		return write(ctx, key, func(ctx context.Context) error { return h.remove(ctx, key) })
+	}
+	for i := range a.instances() {
+		h.c.Instances[i].Fence = noFence
+	}
+	return h
+}
+
+// run returns what the checker says.
+func (h *aHistory) run(d time.Duration) *history.Report {
+	h.t.Helper()
+	h.c.Duration = d
+	seen, err := history.Run(h.t.Context(), h.c)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	report, err := history.Check(seen, history.Options{Require: h.require, Stories: 2})
+	if err != nil {
+		h.t.Fatal(err, report)
+	}
+	return report
+}
+
+// keeps wants no promise broken, each put to the test, and that all is well again afterwards without help.
+func (h *aHistory) keeps(d time.Duration) {
+	h.t.Helper()
+	report := h.run(d)
+	h.t.Log(report)
 	if err := report.Err(); err != nil {
-		t.Errorf("repeat with FRESHET_HISTORY_SEED=%d: %v", c.Seed, err)
+		h.t.Errorf("repeat with FRESHET_HISTORY_SEED=%d: %v", h.c.Seed, err)
 	}
-	for _, p := range r.procs {
+	for _, p := range h.procs {
 		if s := p.items.Stats(); s.Hits == 0 || s.Misses == 0 {
-			t.Errorf("%s: %d hits, %d misses: nothing was seen", p.name, s.Hits, s.Misses)
+			h.t.Errorf("%s: %d hits, %d misses: nothing was seen", p.name, s.Hits, s.Misses)
 		}
 	}
-	r.healed()
+	h.healed()
 }

@@ -73,7 +73,7 @@ func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tra
 	}
 	no := opts.Notify
 	if no.Namespace == "" {
-		no.Namespace = "freshet:"
+		no.Namespace = notify.DefaultNamespace
 	}
 	if no.Logger == nil {
 		no.Logger = opts.Logger
@@ -88,7 +88,7 @@ func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tra
 		log:       opts.Logger,
 		out:       guard.In(ctx),
 		follow:    opts.FollowCaches,
-		heartbeat: cmp.Or(no.Heartbeat, 250*time.Millisecond),
+		heartbeat: cmp.Or(no.Heartbeat, notify.DefaultHeartbeat),
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)

@@ -203,7 +203,7 @@ func BenchmarkServer(b *testing.B) {
 }
 
 // serverCPU is what the server has used so far, in seconds.
-func serverCPU(b *testing.B, rdb *redis.Client) float64 {
+func serverCPU(b testing.TB, rdb *redis.Client) float64 {
 	b.Helper()
 	var sum float64
 	for line := range strings.Lines(rdb.Info(testContext(b), "cpu").Val()) {

@@ -13,37 +13,48 @@ import (
 
 const canaryName = "canary:"
 
-// canary proves without CONFIG that notifications are on: a key of its own is written in every way there is, and the events must
-// come back on the stream before the PONG of a ping sent afterwards.
+// canary proves without CONFIG that notifications are on: a key of its own is written in every way there is, and the
+// events must come back on the stream before the PONG of a ping sent afterwards. Whoever listens to every key is told of
+// every canary, so only a session's first is whole; audits take the classes in turn.
 type canary struct {
 	key     string
 	channel string // of key, subscribed exactly where no pattern covers it
+	proven  uint32 // the classes that the first canary proved; the user may not provoke the others
+	turn    int    // audit's
 	seen    atomic.Uint32
 }
 
-// canaryClass is one class of notify-keyspace-events, the command that provokes it and the event that proves it.
+// canaryClass is a class of notify-keyspace-events, the command that provokes it and the event that proves it.
 type canaryClass struct {
-	flag  string
-	event string
-	args  []any // behind the key
-	name  string
-}
-
-// Classes e (evicted) and d (modules) cannot be provoked.
-var canaryClasses = []canaryClass{
-	{"$", "set", nil, "SET"},
-	{"x", "expired", nil, "EXISTS"},
-	{"g", "del", nil, "DEL"},
-	{"l", "lpush", []any{"1"}, "LPUSH"},
-	{"s", "sadd", []any{"1"}, "SADD"},
-	{"h", "hset", []any{"1", "1"}, "HSET"},
-	{"z", "zadd", []any{"1", "1"}, "ZADD"},
-	{"t", "xadd", []any{"*", "1", "1"}, "XADD"},
+	flag    string
+	event   string
+	command string
+	args    []any // behind the key
 }
 
 const (
-	canaryTTL  = time.Minute          // should its DEL not be reached
-	canaryRest = 5 * time.Millisecond // for the one that expires
+	classString = iota
+	classExpired
+	classGeneric
+	classTypes // the first of the types, each of which is a turn
+)
+
+// Classes e (evicted) and d (modules) cannot be provoked.
+var canaryClasses = []canaryClass{
+	classString:  {"$", "set", "SET", []any{"1", "PX", "1"}},
+	classExpired: {"x", "expired", "EXISTS", nil}, // looking for a key whose time has passed deletes it
+	classGeneric: {"g", "del", "DEL", nil},
+	classTypes:   {"l", "lpush", "LPUSH", []any{"1"}},
+	{"s", "sadd", "SADD", []any{"1"}},
+	{"h", "hset", "HSET", []any{"1", "1"}},
+	{"z", "zadd", "ZADD", []any{"1", "1"}},
+	{"t", "xadd", "XADD", []any{"*", "1", "1"}},
+}
+
+const (
+	wholeCanary = -1                   // instead of a turn
+	canaryTTL   = time.Minute          // should its DEL not be reached
+	canaryRest  = 5 * time.Millisecond // for the one that expires
 )
 
 // saw notes an event of the canary; the receive loop calls it.
@@ -55,53 +66,82 @@ func (c *canary) saw(event string) {
 	}
 }
 
-// sing writes the canary. It returns which classes were provoked, and what was refused.
-func (c *canary) sing(ctx context.Context, s *session) (provoked uint32, refusals []string, err error) {
+// song is what one singing of the canary provoked.
+type song struct {
+	provoked uint32 // classes
+	refused  uint32
+	why      []string // of what was refused
+}
+
+// sing writes the canary: turn 0 takes a string and its expiry, the following ones a type each. What the first canary was
+// refused is not asked again: each refusal goes into the server's ACL log.
+func (s *session) sing(ctx context.Context, turn int) (song, error) {
+	c := s.canary
 	c.seen.Store(0)
+	if turn != wholeCanary {
+		turn %= 1 + len(canaryClasses) - classTypes
+	}
+	var selected *redis.Cmd
 	answers := make([]*redis.Cmd, len(canaryClasses))
-	var chosen *redis.Cmd
-	home := s.l.home()
-	err = s.desk.ask(ctx, func(p redis.Pipeliner) {
-		if s.l.selects() {
-			chosen = p.Do(ctx, "SELECT", home)
+	put := func(p redis.Pipeliner, class int) {
+		if turn == wholeCanary || c.proven>>class&1 == 1 {
+			answers[class] = p.Do(ctx, append([]any{canaryClasses[class].command, c.key}, canaryClasses[class].args...)...)
 		}
-		answers[0] = p.Do(ctx, "SET", c.key, "1", "PX", "1")
+	}
+	ask := func(fill func(p redis.Pipeliner)) error {
+		return s.desk.ask(ctx, func(p redis.Pipeliner) {
+			if s.l.selects() {
+				selected = p.Do(ctx, "SELECT", s.l.home())
+			}
+			fill(p)
+		})
+	}
+	if turn <= 0 {
+		if err := ask(func(p redis.Pipeliner) { put(p, classString) }); err != nil {
+			return song{}, err
+		}
+		rest := time.NewTimer(canaryRest)
+		defer rest.Stop()
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			return song{}, ctx.Err()
+		}
+	}
+	err := ask(func(p redis.Pipeliner) {
+		if answers[classString] != nil && answers[classString].Err() == nil {
+			put(p, classExpired)
+		}
+		for class := classTypes; class < len(canaryClasses); class++ {
+			if turn != wholeCanary && class != classTypes+turn-1 {
+				continue
+			}
+			if put(p, class); answers[class] != nil {
+				p.Do(ctx, "PEXPIRE", c.key, canaryTTL.Milliseconds())
+				put(p, classGeneric)
+			}
+		}
 	})
 	if err != nil {
-		return 0, nil, err
+		return song{}, err
 	}
-	if chosen != nil && chosen.Err() != nil {
-		return 0, []string{fmt.Sprintf("SELECT %d (%s)", home, chosen.Err())}, nil
-	}
-	rest := time.NewTimer(canaryRest)
-	defer rest.Stop()
-	select {
-	case <-rest.C:
-	case <-ctx.Done():
-		return 0, nil, ctx.Err()
-	}
-	err = s.desk.ask(ctx, func(p redis.Pipeliner) {
-		answers[1] = p.Do(ctx, "EXISTS", c.key)
-		for i, class := range canaryClasses[3:] {
-			answers[3+i] = p.Do(ctx, append([]any{class.name, c.key}, class.args...)...)
-			p.Do(ctx, "PEXPIRE", c.key, canaryTTL.Milliseconds())
-			answers[2] = p.Do(ctx, "DEL", c.key)
-		}
-	})
-	if err != nil {
-		return 0, nil, err
-	}
+	var got song
 	for i, cmd := range answers {
-		if err := cmd.Err(); err != nil {
-			refusals = append(refusals, fmt.Sprintf("%s (%s)", canaryClasses[i].flag, err))
+		if cmd == nil {
 			continue
 		}
-		provoked |= 1 << i
+		err := cmd.Err()
+		if selected != nil && selected.Err() != nil {
+			err = selected.Err() // it sang in another database
+		}
+		if err == nil {
+			got.provoked |= 1 << i
+			continue
+		}
+		got.refused |= 1 << i
+		got.why = append(got.why, fmt.Sprintf("%s (%s)", canaryClasses[i].flag, err))
 	}
-	if answers[0].Err() != nil {
-		provoked &^= 1 << 1 // nothing was there to expire
-	}
-	return provoked, refusals, nil
+	return got, nil
 }
 
 // missing are the classes that were provoked and not seen.
@@ -129,24 +169,25 @@ func (s *session) proveByCanary(ctx context.Context, refusal error) error {
 			return err
 		}
 	}
-	provoked, refusals, err := c.sing(ctx, s)
+	got, err := s.sing(ctx, wholeCanary)
 	if err != nil {
 		return err
 	}
-	if provoked == 0 {
+	if got.provoked == 0 {
 		return &SetupError{MissingACL, s.canaryLine(refusal), fmt.Errorf("%w: CONFIG is refused (%w) and so are canaries (%s)",
-			ErrNotEnabled, refusal, strings.Join(refusals, ", "))}
+			ErrNotEnabled, refusal, strings.Join(got.why, ", "))}
 	}
 	if err := s.roundTrip(ctx); err != nil {
 		return err
 	}
-	if lost := c.missing(provoked); lost != "" {
+	if lost := c.missing(got.provoked); lost != "" {
 		return &SetupError{MissingFlags, flagsName + " " + addFlags("", o.Channels),
 			fmt.Errorf("%w: CONFIG is refused (%w), and %w for classes %s", ErrNotEnabled, refusal, errMute, lost)}
 	}
+	c.proven = got.provoked
 	s.doubt("flags unproven: CONFIG refused, canary only (evictions and module events cannot be provoked)")
-	for _, r := range refusals {
-		s.doubt("flags unproven: class " + r)
+	for _, why := range got.why {
+		s.doubt("flags unproven: class " + why)
 	}
 	return nil
 }
@@ -168,25 +209,26 @@ func (s *session) canaryLine(refusal error) string {
 	}
 	rules := []string{"~" + s.l.opts.Namespace + "*", "+pexpire"}
 	for _, class := range canaryClasses {
-		rules = append(rules, "+"+strings.ToLower(class.name))
+		rules = append(rules, "+"+strings.ToLower(class.command))
 	}
 	return aclLine(s.user(), rules...)
 }
 
-// auditCanary is the canary of a live session.
+// auditCanary sings one turn on a live session.
 func (s *session) auditCanary(ctx context.Context) error {
-	provoked, refusals, err := s.canary.sing(ctx, s)
+	got, err := s.sing(ctx, s.canary.turn)
 	if err != nil {
 		return err
 	}
-	if provoked == 0 {
-		return fmt.Errorf("the canary is refused: %s", strings.Join(refusals, ", "))
+	if got.refused != 0 {
+		return fmt.Errorf("the canary is refused what it was not: %s", strings.Join(got.why, ", "))
 	}
 	if err := s.fenceHere(ctx); err != nil {
 		return err
 	}
-	if lost := s.canary.missing(provoked); lost != "" {
+	if lost := s.canary.missing(got.provoked); lost != "" {
 		return cause{GapFlags, fmt.Errorf("%w for classes %s", errMute, lost)}
 	}
+	s.canary.turn++
 	return nil
 }

@@ -47,7 +47,7 @@ type Options struct {
 	PongTimeout time.Duration
 
 	// AuditEvery is the cadence at which the source itself is proven: the flags, the markers, the server's identity.
-	// A SWAPDB, or notifications switched off, is found within AuditEvery + PongTimeout. Default 2s. Negative: never.
+	// A SWAPDB, or notifications switched off, is found within AuditEvery + PongTimeout. Default 1s. Negative: never.
 	AuditEvery time.Duration
 
 	// Backoff gives the pause before attempt 0, 1, 2, ... to get a session back. Nil: 50ms doubling to 5s, half of it
@@ -62,11 +62,15 @@ type Options struct {
 	Hooks  Hooks
 }
 
+// What zero means in [Options].
 const (
-	defaultNamespace = "freshet:"
-	defaultHeartbeat = 250 * time.Millisecond
-	defaultAudit     = 2 * time.Second
-	shortestCadence  = time.Millisecond
+	DefaultNamespace = "freshet:"
+	DefaultHeartbeat = 250 * time.Millisecond
+)
+
+const (
+	defaultAudit    = time.Second
+	shortestCadence = time.Millisecond
 )
 
 // Validate names the first field that cannot work, and what to put there instead.
@@ -95,7 +99,7 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("notify: Options.Flags is %d: choose FlagsAuto, FlagsVerify or FlagsTrust", o.Flags)
 	}
 	if o.Heartbeat < 0 || o.Heartbeat > 0 && o.Heartbeat < shortestCadence {
-		return fmt.Errorf("notify: Options.Heartbeat is %v: give at least %v, or 0 for %v", o.Heartbeat, shortestCadence, defaultHeartbeat)
+		return fmt.Errorf("notify: Options.Heartbeat is %v: give at least %v, or 0 for %v", o.Heartbeat, shortestCadence, DefaultHeartbeat)
 	}
 	if o.PongTimeout < 0 {
 		return fmt.Errorf("notify: Options.PongTimeout is %v: give at least Heartbeat, or 0 for four of them", o.PongTimeout)
@@ -112,10 +116,10 @@ func (o *Options) Validate() error {
 // withDefaults fills in what was left zero. It expects what Validate has passed.
 func (o Options) withDefaults() Options {
 	if o.Namespace == "" {
-		o.Namespace = defaultNamespace
+		o.Namespace = DefaultNamespace
 	}
 	if o.Heartbeat == 0 {
-		o.Heartbeat = defaultHeartbeat
+		o.Heartbeat = DefaultHeartbeat
 	}
 	if o.PongTimeout == 0 {
 		o.PongTimeout = 4 * o.Heartbeat

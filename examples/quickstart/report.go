@@ -58,9 +58,11 @@ func (r *report) judge() {
 			r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
 		}
 	}
-	claim(r.Fence.OldReads == 0, "%d of %d reads after a fence were older than the write before it", r.Fence.OldReads, r.Fence.RTT.Rounds)
+	claim(r.Fence.OldReads == 0, "%d of %d reads after a fence were older than the write before it",
+		r.Fence.OldReads, r.Fence.RTT.Rounds)
 	claim(r.Herd.Loads == 1, "%d Gets of one cold key made %d loads", r.Herd.Gets, r.Herd.Loads)
-	claim(r.Sum.MaxStalenessSeen <= r.Sum.MaxStaleness, "a hit was %v old, and %v was promised", r.Sum.MaxStalenessSeen, r.Sum.MaxStaleness)
+	claim(r.Sum.MaxStalenessSeen <= r.Sum.MaxStaleness, "a hit was %v old, and %v was promised",
+		r.Sum.MaxStalenessSeen, r.Sum.MaxStaleness)
 	r.Held = len(r.Broken) == 0
 }
 

@@ -218,7 +218,8 @@ func (d *demo) sum(p page) {
 	p.line("hit ratio", fmt.Sprintf("%.2f %%", 100*r.HitRatio), fmt.Sprintf("%d hits, %d misses", r.Hits, r.Misses))
 	p.line("loads", r.Loads, "")
 	p.line("staleness", short(r.Staleness), "the age of the last proof that nothing is missing")
-	p.line("largest of a hit", short(r.MaxStalenessSeen), fmt.Sprintf("promised: %v at most, or it is not served from memory", r.MaxStaleness))
+	p.line("largest of a hit", short(r.MaxStalenessSeen),
+		fmt.Sprintf("promised: %v at most, or it is not served from memory", r.MaxStaleness))
 }
 
 func (d *demo) key() string { return d.keys + "product:42" }
@@ -254,7 +255,9 @@ func absent(_ product, err error) bool { return errors.Is(err, redis.Nil) }
 
 // readUntil reads the product again and again, mostly from memory, until seen. It returns how long after since that
 // read began, 0 for before, and how many reads it took.
-func (d *demo) readUntil(ctx context.Context, since time.Time, seen func(product, error) bool) (late time.Duration, reads int, err error) {
+func (d *demo) readUntil(ctx context.Context, since time.Time, seen func(product, error) bool) (
+	late time.Duration, reads int, err error,
+) {
 	for {
 		began := time.Now()
 		late = max(0, began.Sub(since))

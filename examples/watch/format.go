@@ -23,11 +23,11 @@ func text(w io.Writer) func(notify.Event) error {
 		case notify.Change:
 			_, err = fmt.Fprintf(w, "%s  db%-2d  %-10s  %s\n", at, ev.DB, plain(ev.Name), plain(ev.Key))
 		case notify.Gap:
-			if ev.Dropped > 0 {
-				_, err = fmt.Fprintf(w, "%s  ----  gap: %d events dropped, for they were read too slowly; complete again from here\n", at, ev.Dropped)
-				break
+			what := fmt.Sprintf("gap (%s): changes may be missing until it is synced again", ev.Reason)
+			if ev.Reason == notify.GapOverflow {
+				what = fmt.Sprintf("gap: %d events dropped, they were read too slowly; complete again from here", ev.Dropped)
 			}
-			_, err = fmt.Fprintf(w, "%s  ----  gap (%s): changes may be missing until it is synced again\n", at, ev.Reason)
+			_, err = fmt.Fprintf(w, "%s  ----  %s\n", at, what)
 		case notify.Flush:
 			_, err = fmt.Fprintf(w, "%s  ----  flush: every key may have changed\n", at)
 		case notify.Synced:

@@ -36,7 +36,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	db := fs.Int("db", 0, "`number` of the database, -1 for all")
 	pattern := fs.String("pattern", "*", "Redis `glob` that the key must match; quote it for the shell")
 	events := fs.String("events", "", "only these, such as set,del,expired; default all (`names` are Redis's own)")
-	fs.StringVar(&o.format, "format", "text", "`text`, csv or json (one object a line; a key that is no UTF-8 comes as key_base64)")
+	fs.StringVar(&o.format, "format", "text", "`text`, csv or json (an object a line; key_base64 for a key that is no UTF-8)")
 	fs.IntVar(&o.count, "count", 0, "end after `N` changes; 0: never")
 	trust := fs.Bool("trust", false, "take it that notifications are on: change nothing and write nothing")
 	if err := fs.Parse(args); err != nil {
@@ -49,7 +49,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	switch {
 	case fs.NArg() > 0:
-		return o, fmt.Errorf("%q is one argument too many: quote the pattern, as in -pattern 'product:*', or the shell expands it", fs.Arg(0))
+		return o, fmt.Errorf("%q is one argument too many: quote the pattern (-pattern 'product:*'), or the shell expands it",
+			fs.Arg(0))
 	case *pattern == "":
 		return o, fmt.Errorf("-pattern is empty: give a glob, or '*' for every key")
 	case formats[o.format] == nil:

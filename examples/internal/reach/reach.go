@@ -34,7 +34,8 @@ func options(where string) (*redis.Options, error) {
 	}
 	host, port, err := net.SplitHostPort(where)
 	if err != nil || port == "" {
-		return nil, fmt.Errorf("-redis is %q: give host:port, such as localhost:6379, or redis://user:password@host:port/db", where)
+		return nil, fmt.Errorf("-redis is %q: give host:port, such as localhost:6379, or redis://user:password@host:port/db",
+			where)
 	}
 	return &redis.Options{Addr: net.JoinHostPort(cmp.Or(host, "localhost"), port)}, nil
 }
@@ -44,7 +45,8 @@ func Explain(addr string, err error) string {
 	var fault *notify.SetupError
 	if !errors.As(err, &fault) {
 		if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
-			return fmt.Sprintf("Redis cannot be reached at %s (%v).\nStart one there, or name another with -redis host:port.", addr, dial.Err)
+			return fmt.Sprintf("Redis cannot be reached at %s (%v).\n"+
+				"Start one there, or name another with -redis host:port.", addr, dial.Err)
 		}
 		return err.Error()
 	}
