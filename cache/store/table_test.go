@@ -57,36 +57,34 @@ func TestTableNewestFirst(t *testing.T) {
 // the miss is said to be unsure. Fails when find is always sure.
 func TestTableGrowsUnderReaders(t *testing.T) {
 	const residents = 64
+	tab := newTestTable()
+	for h := range uint64(residents) {
+		tab.add(newNode(h, &h, 1))
+	}
+	var done atomic.Bool
+	var wg sync.WaitGroup
 	for range 3 {
-		tab := newTestTable()
-		for h := range uint64(residents) {
-			tab.add(newNode(h, &h, 1))
-		}
-		var done atomic.Bool
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() {
-				for !done.Load() {
-					for h := range uint64(residents) {
-						if n, sure := tab.find(h); n == nil && sure {
-							t.Errorf("%d is there and was not found", h)
-							return
-						}
+		wg.Go(func() {
+			for !done.Load() {
+				for h := range uint64(residents) {
+					if n, sure := tab.find(h); n == nil && sure {
+						t.Errorf("%d is there and was not found", h)
+						return
 					}
 				}
-			})
-		}
-		var others []*node
-		for h := uint64(residents); h < 40_000; h++ {
-			n := newNode(h, &h, 1)
-			tab.add(n)
-			others = append(others, n)
-			if len(others) > 2 && h%3 == 0 {
-				tab.remove(others[len(others)-2])
-				others = append(others[:len(others)-2], n)
 			}
-		}
-		done.Store(true)
-		wg.Wait()
+		})
 	}
+	var others []*node
+	for h := uint64(residents); h < 40_000; h++ {
+		n := newNode(h, &h, 1)
+		tab.add(n)
+		others = append(others, n)
+		if len(others) > 2 && h%3 == 0 {
+			tab.remove(others[len(others)-2])
+			others = append(others[:len(others)-2], n)
+		}
+	}
+	done.Store(true)
+	wg.Wait()
 }

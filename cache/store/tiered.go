@@ -14,8 +14,8 @@ import (
 // often than what must go for it; above four fifths of MaxCost it never is.
 // While a Set is under way Cost may exceed MaxCost by what it brings.
 //
-// The memory of its own that it takes at once, for counters, is about 60 bytes
-// for each entry of the capacity, and at most 400 MB.
+// The memory of its own that it takes at once, for counters, is 60 bytes or so
+// for each entry of the capacity, and at most 260 MB.
 func Open(cfg Config) (Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
