@@ -17,7 +17,7 @@ type Record struct {
 
 	mu     sync.Mutex
 	v      Validity            // stamp, epoch and proof are read before the load begins (R3)
-	seen   map[uint32]struct{} // v.slots again, once they are too many to search
+	seen   map[uint32]struct{} // v.deps again, once they are too many to search
 	sealed bool
 }
 
@@ -87,7 +87,8 @@ func (r *Record) DependOn(names ...Name) {
 		}
 		switch n.kind {
 		case KindKey:
-			r.add(t.ledger.keySlot(n.text), t.ledger.groupSlot(n.text))
+			r.add(t.ledger.keySlot(n.text))
+			r.add(t.ledger.groupSlot(n.text))
 		case KindTag:
 			r.add(t.ledger.tagSlot(n.text))
 		case KindPrefix:
@@ -102,32 +103,26 @@ func (r *Record) DependOn(names ...Name) {
 }
 
 // add is called with mu held.
-func (r *Record) add(slots ...uint32) {
-	for _, s := range slots {
-		if len(r.v.slots) >= maxDependencies {
-			r.v.all = true
-			return
-		}
-		if r.has(s) {
-			continue
-		}
-		r.v.slots = append(r.v.slots, s)
+func (r *Record) add(slot uint32) {
+	switch {
+	case r.v.deps.len() >= maxDependencies:
+		r.v.all = true
+	case !r.has(slot):
+		r.v.deps.add(slot)
 		if r.seen != nil {
-			r.seen[s] = struct{}{}
+			r.seen[slot] = struct{}{}
 		}
 	}
 }
 
 func (r *Record) has(slot uint32) bool {
 	const few = 32
-	if r.seen == nil && len(r.v.slots) > few {
-		r.seen = make(map[uint32]struct{}, 2*len(r.v.slots))
-		for _, s := range r.v.slots {
-			r.seen[s] = struct{}{}
-		}
+	if r.seen == nil && r.v.deps.len() > few {
+		r.seen = make(map[uint32]struct{}, 4*few)
+		r.v.deps.each(func(s uint32) { r.seen[s] = struct{}{} })
 	}
 	if r.seen == nil {
-		return slices.Contains(r.v.slots, slot)
+		return slices.Contains(r.v.deps.first[:r.v.deps.n], slot) || slices.Contains(r.v.deps.more, slot)
 	}
 	_, ok := r.seen[slot]
 	return ok
@@ -177,7 +172,7 @@ func (r *Record) Inherit(v *Validity) {
 	if v.tracker != r.tracker {
 		return
 	}
-	r.add(v.slots...)
+	v.deps.each(r.add)
 	r.v.all = r.v.all || v.all
 	r.v.deadline = r.v.deadline.earlier(v.deadline)
 	proof := v.proof

@@ -315,8 +315,8 @@ func TestManyDependencies(t *testing.T) {
 		names[i] = Tag(fmt.Sprint("t", i))
 	}
 	v := load(t, tr, t.Context(), names...)
-	if len(v.slots) > maxDependencies || !v.all {
-		t.Errorf("%d slots, depends on everything: %v", len(v.slots), v.all)
+	if v.deps.len() > maxDependencies || !v.all {
+		t.Errorf("%d slots, depends on everything: %v", v.deps.len(), v.all)
 	}
 	tr.Forget(names[len(names)-1])
 	if v.Valid(long) {

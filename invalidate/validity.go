@@ -23,13 +23,41 @@ func (s State) String() string {
 // the zero Validity has fallen. It is never changed after it is sealed, so any number of goroutines may check it.
 type Validity struct {
 	tracker  *Tracker
-	stamp    uint64   // the ledger's counter before the load began
-	epoch    uint64   // the tracker's epoch before the load began
-	proof    instant  // the load's begin, or the oldest proof of what it read from memory
-	deadline instant  // never when there is none
-	slots    []uint32 // what it depends on; no slot may rise above stamp
-	all      bool     // depends on everything: no invalidation at all may follow
-	noStore  bool     // nor may anything be stored that is built from it
+	stamp    uint64  // the ledger's counter before the load began
+	epoch    uint64  // the tracker's epoch before the load began
+	deps     slotSet // what it depends on; no slot may rise above stamp
+	proof    instant // the load's begin, or the oldest proof of what it read from memory
+	deadline instant // never when there is none
+	all      bool    // depends on everything: no invalidation at all may follow
+	noStore  bool    // nor may anything be stored that is built from it
+}
+
+// slotSet is a list of slots of the ledger, the first few of them in place: a key and its group are most entries' all,
+// and a hit need not follow a pointer to them.
+type slotSet struct {
+	first [4]uint32
+	n     uint32 // of first that are used
+	more  []uint32
+}
+
+func (s *slotSet) len() int { return int(s.n) + len(s.more) }
+
+func (s *slotSet) add(slot uint32) {
+	if int(s.n) < len(s.first) {
+		s.first[s.n] = slot
+		s.n++
+		return
+	}
+	s.more = append(s.more, slot)
+}
+
+func (s *slotSet) each(do func(slot uint32)) {
+	for _, slot := range s.first[:s.n] {
+		do(slot)
+	}
+	for _, slot := range s.more {
+		do(slot)
+	}
 }
 
 // Check is the one question asked at every read. staleness is the proven bound: the value was current that long ago
@@ -107,7 +135,12 @@ func (v *Validity) fallen() bool {
 		return true
 	}
 	l := t.ledger
-	for _, slot := range v.slots {
+	for _, slot := range v.deps.first[:v.deps.n] {
+		if l.slots[slot].Load() > v.stamp {
+			return true
+		}
+	}
+	for _, slot := range v.deps.more {
 		if l.slots[slot].Load() > v.stamp {
 			return true
 		}
