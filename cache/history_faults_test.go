@@ -122,18 +122,32 @@ func (r *rig) stall() history.Step {
 	return history.Step{Name: "subscription does not read", Do: func(ctx context.Context, _ *rand.Rand) error {
 		r.voice.Hold(faultproxy.ToClient)
 		defer r.voice.Release(faultproxy.ToClient)
+		stalled, err := r.subscribers(ctx)
 		payload := strings.Repeat("x", 200_000)
 		for range 500 {
-			list, err := r.ops.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
-			if err != nil || strings.TrimSpace(list) == "" {
+			if len(stalled) == 0 || err != nil {
 				return err
 			}
 			if err := r.do(ctx, "PUBLISH", "__keyspace@0__:"+historyPrefix, payload); err != nil {
 				return err
 			}
+			var now []string
+			now, err = r.subscribers(ctx)
+			stalled = slices.DeleteFunc(stalled, func(id string) bool { return !slices.Contains(now, id) })
 		}
 		return errors.New("the server bears with readers that do not read")
 	}}
+}
+
+// subscribers are the ids of the clients that have subscribed.
+func (r *rig) subscribers(ctx context.Context) (ids []string, err error) {
+	list, err := r.ops.Do(ctx, "CLIENT", "LIST", "TYPE", "pubsub").Text()
+	for line := range strings.Lines(list) {
+		if id, _, ok := strings.Cut(line, " "); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
 }
 
 func (r *rig) flush() history.Step {
@@ -193,10 +207,8 @@ func (r *rig) debugSleep() history.Step {
 
 // busy runs a script so long that the server answers -BUSY to everybody else.
 func (r *rig) busy() history.Step {
-	const script = `local t = redis.call('time') local stop = t[1] * 1000000 + t[2] + ARGV[1]
-		repeat t = redis.call('time') until t[1] * 1000000 + t[2] > stop return 1`
 	return history.Step{Name: "a script runs", Do: func(ctx context.Context, rng *rand.Rand) error {
-		return r.do(ctx, "EVAL", script, 0, r.moment(rng).Microseconds())
+		return r.do(ctx, "EVAL", busyScript, 0, r.moment(rng).Microseconds())
 	}}
 }
 

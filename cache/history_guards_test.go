@@ -71,15 +71,16 @@ type scene struct {
 
 const sceneKey = "k0"
 
-func newScene(t *testing.T, at pace, out guard.Set) *scene {
-	r := newRig(t, at)
-	r.gates = make(chan *gate) // nobody takes them but gated
+func newScene(t *testing.T, at pace, out guard.Set, serverArgs ...string) *scene {
+	r := newRig(t, at, serverArgs...)
+	r.gates = make(chan *gate)
 	s := &scene{rig: r, Log: r.rec.Log(), p: r.process("a", out, nil), out: out}
 	s.put()
-	s.get()
-	s.get()
-	s.told()
-	s.get()
+	eventually(t, "its event comes", func() bool { return s.p.tracker.Stats().Events > 0 }) // a fence may be out
+	s.fenced()
+	for range 3 {
+		s.get()
+	}
 	return s
 }
 
@@ -114,10 +115,12 @@ func (s *scene) later() *call[struct{}] {
 	return async(func() (struct{}, error) { return struct{}{}, s.look(log) })
 }
 
-// heldLoad is a load that has read the truth and waits.
-func (s *scene) heldLoad() *gate {
+// slowly is later with a load that has read the truth and waits.
+func (s *scene) slowly() (*call[struct{}], *gate) {
 	s.t.Helper()
-	return (&origin{gates: s.gates}).next(s.t)
+	s.gated.Store(true)
+	c := s.later()
+	return c, (&origin{gates: s.gates}).next(s.t)
 }
 
 func (s *scene) fenced() {
@@ -209,8 +212,7 @@ func (s *scene) writeOverHeldEcho() {
 func (s *scene) stalePut() {
 	s.put()
 	s.fenced()
-	first := s.later()
-	g := s.heldLoad()
+	first, g := s.slowly()
 	s.put()
 	s.fenced()
 	g.open <- nil
@@ -223,8 +225,7 @@ func (s *scene) stalePut() {
 func (s *scene) joinOldLoad() {
 	s.put()
 	s.fenced()
-	first := s.later()
-	g := s.heldLoad()
+	first, g := s.slowly()
 	s.put()
 	s.fenced()
 	second := s.later()

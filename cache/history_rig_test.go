@@ -41,7 +41,8 @@ type rig struct {
 	direct *redis.Client    // of writers and loaders
 	ops    *redis.Client    // of who does the faults
 	rec    *history.Recorder
-	gates  chan *gate // nil but in scenes: takes the loads that are to wait
+	gates  chan *gate  // nil but in scenes: gets the load that is to wait
+	gated  atomic.Bool // the next load is
 	keys   int
 	swaps  int // databases that SWAPDB has used
 	turn   atomic.Uint64
@@ -114,7 +115,8 @@ func (r *rig) process(name string, out guard.Set, shape func(*invalidate.Options
 	}
 	opts.Notify.Hooks.Gap = func(string) { p.markGap() }
 	rdb := r.server.Client(r.t, swift, func(o *redis.Options) {
-		o.Addr, o.DialTimeout, o.ReadTimeout = r.proxy.Addr(), 300*time.Millisecond, 300*time.Millisecond
+		o.Addr, o.ClientName = r.proxy.Addr(), "process-"+name
+		o.DialTimeout, o.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
 	})
 	ctx, cancel := context.WithTimeout(r.t.Context(), within)
 	defer cancel()
@@ -195,19 +197,18 @@ func (p *process) load(ctx context.Context, k string) (item, error) {
 // linger is what happens between a load's answer and its end: often nothing, now and then a while, in which the answer
 // grows old; in a scene, until the scene goes on.
 func (r *rig) linger(ctx context.Context) error {
-	var until <-chan time.Time
-	g := &gate{ctx: ctx, open: make(chan error)}
-	select {
-	case r.gates <- g:
-	default:
-		if r.gates != nil || rand.N(4) > 0 {
-			return nil
+	if r.gates == nil {
+		if rand.N(4) == 0 {
+			time.Sleep(rand.N(3 * time.Millisecond))
 		}
-		until = time.After(rand.N(3 * time.Millisecond))
-	}
-	select {
-	case <-until:
 		return nil
+	}
+	if !r.gated.CompareAndSwap(true, false) {
+		return nil
+	}
+	g := &gate{ctx: ctx, open: make(chan error)}
+	r.gates <- g
+	select {
 	case err := <-g.open:
 		return err
 	case <-ctx.Done():

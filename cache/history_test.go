@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,13 @@ func TestHistory(t *testing.T) {
 	const short = 1500 * time.Millisecond
 	t.Run("calm", func(t *testing.T) { newHistory(t, 0).keeps(short) })
 	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) { newHistory(t, 0, f).keeps(short) })
+		t.Run(f.name, func(t *testing.T) {
+			d := short
+			if f.late {
+				d *= 2
+			}
+			newHistory(t, 0, f).keeps(d)
+		})
 	}
 	t.Run("own writes", func(t *testing.T) { newHistory(t, 0, named("hold")).ownWrites().keeps(short) })
 
@@ -52,6 +59,10 @@ func newHistory(t testing.TB, out guard.Set, fs ...fault) *aHistory {
 		}
 	}
 	h := &aHistory{rig: newRig(t, brisk, args...), require: []history.Kind{history.I1, history.I2, history.Source}}
+	late := slices.ContainsFunc(fs, func(f fault) bool { return f.late })
+	if late {
+		h.keys = 60
+	}
 	// One process hears every key and has room for all, the other hears its caches' alone and must evict.
 	h.process("a", out, nil)
 	h.process("b", out, func(o *invalidate.Options, c *Options[string, item]) {
@@ -66,10 +77,8 @@ func newHistory(t testing.TB, out guard.Set, fs ...fault) *aHistory {
 	for _, p := range h.procs {
 		h.c.Instances = append(h.c.Instances, p.instances()...)
 	}
-	late := false
 	for _, f := range fs {
 		h.c.Faults = append(h.c.Faults, f.step(h.rig))
-		late = late || f.late
 		if f.gap {
 			h.require = append(h.require, history.I3)
 		}
@@ -80,8 +89,8 @@ func newHistory(t testing.TB, out guard.Set, fs ...fault) *aHistory {
 	return h
 }
 
-// lookedFor is for faults that no event tells of and no fence waits for. What is not written again for long would stay
-// old for long.
+// lookedFor is for faults that no event tells of and no fence waits for. What they hide stays hidden until its key is
+// written again, or until the next fault: neither is to come soon.
 func (h *aHistory) lookedFor() {
 	h.require = h.require[1:]
 	for i, in := range h.c.Instances {
@@ -92,8 +101,10 @@ func (h *aHistory) lookedFor() {
 			return o, err
 		}
 	}
-	h.keys = 96
-	h.c.Keys = h.keys
+	h.c.WritePause = 10 * time.Millisecond
+	if len(h.c.Faults) == 1 {
+		h.c.FaultPause = 600 * time.Millisecond
+	}
 }
 
 // ownWrites has process a do all writes with Cache.Write: its reads see them with no fence.

@@ -342,15 +342,17 @@ func TestClose(t *testing.T) {
 func TestCloseBesideCover(t *testing.T) {
 	leak.Check(t)
 	rdb := redistest.Start(t).Client(t)
-	for range 20 {
+	for range 60 {
 		tr := connect(t, rdb, Options{FollowCaches: true})
 		var wg sync.WaitGroup
-		for range 8 {
+		for g := range 8 {
 			wg.Go(func() {
-				for range 5 {
-					if err := tr.Cover(t.Context(), "a:"); err != nil && !errors.Is(err, ErrClosed) {
-						t.Error(err)
-					}
+				var err error
+				for i := 0; err == nil; i++ {
+					err = tr.Cover(t.Context(), fmt.Sprint(g, ".", i))
+				}
+				if !errors.Is(err, ErrClosed) {
+					t.Error(err)
 				}
 			})
 		}

@@ -2,7 +2,6 @@ package invalidate
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
@@ -122,7 +121,7 @@ func (r *Record) has(slot uint32) bool {
 		r.v.deps.each(func(s uint32) { r.seen[s] = struct{}{} })
 	}
 	if r.seen == nil {
-		return slices.Contains(r.v.deps.first[:r.v.deps.n], slot) || slices.Contains(r.v.deps.more, slot)
+		return r.v.deps.contains(slot)
 	}
 	_, ok := r.seen[slot]
 	return ok

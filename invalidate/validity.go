@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -22,25 +23,33 @@ func (s State) String() string {
 // Validity goes beside a kept value and says at every read whether it may still be served. Make it with [Record.Seal];
 // the zero Validity has fallen. It is never changed after it is sealed, so any number of goroutines may check it.
 type Validity struct {
+	// What every hit reads comes first, to lie in as few cache lines as can be.
 	tracker  *Tracker
-	stamp    uint64  // the ledger's counter before the load began
 	epoch    uint64  // the tracker's epoch before the load began
+	stamp    uint64  // the ledger's counter before the load began
 	deps     slotSet // what it depends on; no slot may rise above stamp
-	proof    instant // the load's begin, or the oldest proof of what it read from memory
-	deadline instant // never when there is none
 	all      bool    // depends on everything: no invalidation at all may follow
 	noStore  bool    // nor may anything be stored that is built from it
+	deadline instant // never when there is none
+	proof    instant // the load's begin, or the oldest proof of what it read from memory
 }
 
 // slotSet is a list of slots of the ledger, the first few of them in place: a key and its group are most entries' all,
 // and a hit need not follow a pointer to them.
 type slotSet struct {
-	first [4]uint32
-	n     uint32 // of first that are used
-	more  []uint32
+	first [3]uint32
+	n     uint32    // of first that are used
+	more  *[]uint32 // nil as a rule
 }
 
-func (s *slotSet) len() int { return int(s.n) + len(s.more) }
+func (s *slotSet) rest() []uint32 {
+	if s.more == nil {
+		return nil
+	}
+	return *s.more
+}
+
+func (s *slotSet) len() int { return int(s.n) + len(s.rest()) }
 
 func (s *slotSet) add(slot uint32) {
 	if int(s.n) < len(s.first) {
@@ -48,14 +57,21 @@ func (s *slotSet) add(slot uint32) {
 		s.n++
 		return
 	}
-	s.more = append(s.more, slot)
+	if s.more == nil {
+		s.more = new([]uint32)
+	}
+	*s.more = append(*s.more, slot)
+}
+
+func (s *slotSet) contains(slot uint32) bool {
+	return slices.Contains(s.first[:s.n], slot) || slices.Contains(s.rest(), slot)
 }
 
 func (s *slotSet) each(do func(slot uint32)) {
 	for _, slot := range s.first[:s.n] {
 		do(slot)
 	}
-	for _, slot := range s.more {
+	for _, slot := range s.rest() {
 		do(slot)
 	}
 }
@@ -140,7 +156,7 @@ func (v *Validity) fallen() bool {
 			return true
 		}
 	}
-	for _, slot := range v.deps.more {
+	for _, slot := range v.deps.rest() {
 		if l.slots[slot].Load() > v.stamp {
 			return true
 		}

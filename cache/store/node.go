@@ -6,18 +6,18 @@ import "sync/atomic"
 // standing in the window or in the main part. Sets of the same hash and cost
 // change what it holds, so its standing survives them.
 type node struct {
-	hash uint64
-	next atomic.Pointer[node] // the chain of its bucket
-	cell atomic.Pointer[cell] // what it holds now; never nil
-	hits atomic.Uint32        // reads since it was last looked at, up to maxHits
+	// What a read touches comes first, to lie in one cache line if it can.
+	hash  uint64
+	next  atomic.Pointer[node] // the chain of its bucket
+	cell  atomic.Pointer[cell] // what it holds now; never nil
+	first cell                 // saves an allocation: most nodes hold one entry in their life
+	hits  atomic.Uint32        // reads since it was last looked at, up to maxHits
 
 	// The rest belongs to the holder of the store's mu.
 
 	where        place
 	cost         int64
 	newer, older *node // neighbours in the window
-
-	first cell // saves an allocation: most nodes hold one entry in their life
 }
 
 // cell boxes an entry, so that it is replaced in one atomic step.
