@@ -18,7 +18,7 @@ type Flags uint8
 const (
 	FlagsAuto   Flags = iota // add what is missing; where CONFIG is refused, prove by canary; else fail
 	FlagsVerify              // change no configuration; prove by CONFIG GET or canary; else fail
-	FlagsTrust               // ask nothing, write nothing: for users that may only read. Status says "unproven"
+	FlagsTrust               // ask nothing of the configuration, write nothing: for users that may only read. Status says "unproven"
 )
 
 // Options for [Listen]. The zero value listens to every key of the client's database.

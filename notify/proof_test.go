@@ -181,6 +181,7 @@ func TestAnotherServer(t *testing.T) {
 }
 
 // TestRole: a replica is refused, and a primary that becomes one is a gap until it is a primary again.
+// Without the comparison of roles in compare, the gap never comes.
 func TestRole(t *testing.T) {
 	leak.Check(t)
 	primary := redistest.Start(t)
@@ -190,8 +191,8 @@ func TestRole(t *testing.T) {
 
 	run(t, replica.Client(t), "REPLICAOF NO ONE")
 	l, r := recorded(t, replica.Client(t), Options{AuditEvery: quick})
-	do(t, replica.Client(t), "REPLICAOF", "127.0.0.1", primary.Port())
-	r.await(t, "a gap", func(events []string) bool { return len(events) >= 2 })
+	run(t, replica.Client(t), "REPLICAOF 127.0.0.1 1") // nobody there: it keeps its data, and says nothing
+	r.awaitEvent(t, "gap role", 1)
 	eventually(t, "the reason", func() bool { return strings.Contains(reasons(l), "replica") })
 	if l.Status().Synced {
 		t.Error("synced with a replica")

@@ -20,27 +20,40 @@ type Reader struct {
 	Queue   int      // events that may wait; default 1024. Beyond it the oldest are dropped and a Gap takes their place
 }
 
+// Validate names the first field that cannot work with any subscription, and the mend.
+func (r *Reader) Validate() error {
+	if r.Queue < 0 {
+		return fmt.Errorf("notify: Reader.Queue is %d: give at least 1, or 0 for %d", r.Queue, defaultQueue)
+	}
+	if r.Names != nil && len(r.Names) == 0 {
+		return fmt.Errorf("notify: Reader.Names is empty: name an event, or leave it nil for all")
+	}
+	for _, name := range r.Names {
+		switch name {
+		case "":
+			return fmt.Errorf("notify: Reader.Names holds an empty name: leave Names nil for all events")
+		case keymiss:
+			return fmt.Errorf("notify: Reader.Names holds %q, which is a read and is not delivered: leave it out", name)
+		}
+	}
+	if _, err := compileGlob(r.Pattern); err != nil && r.Pattern != "" {
+		return fmt.Errorf("notify: Reader.Pattern %q %w", r.Pattern, err)
+	}
+	return nil
+}
+
 // open checks r and starts a queue for it.
 func (l *Listener) open(r Reader) (*queue, error) {
-	if r.Queue < 0 {
-		return nil, fmt.Errorf("notify: Reader.Queue is %d: give at least 1, or 0 for %d", r.Queue, defaultQueue)
+	if err := r.Validate(); err != nil {
+		return nil, err
 	}
 	if r.Queue == 0 {
 		r.Queue = defaultQueue
 	}
 	q := newQueue(r.Queue)
 	if r.Names != nil {
-		if len(r.Names) == 0 {
-			return nil, fmt.Errorf("notify: Reader.Names is empty: name an event, or leave it nil for all")
-		}
 		q.names = make(map[string]struct{}, len(r.Names))
 		for _, name := range r.Names {
-			switch name {
-			case "":
-				return nil, fmt.Errorf("notify: Reader.Names holds an empty name: leave Names nil for all events")
-			case keymiss:
-				return nil, fmt.Errorf("notify: Reader.Names holds %q, which is a read and is not delivered: leave it out", name)
-			}
 			q.names[name] = struct{}{}
 		}
 	}
@@ -52,7 +65,7 @@ func (l *Listener) open(r Reader) (*queue, error) {
 	if r.Pattern != "" {
 		g, err := compileGlob(r.Pattern)
 		if err != nil {
-			return nil, fmt.Errorf("notify: Reader.Pattern %q %w", r.Pattern, err)
+			return nil, err // Validate has seen to it
 		}
 		if l.prefixes != nil && !slices.ContainsFunc(l.prefixes, g.canBegin) {
 			return nil, fmt.Errorf("notify: Reader.Pattern %q matches no key that is subscribed: the prefixes are %q; Subscribe another first",
