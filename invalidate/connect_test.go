@@ -338,20 +338,17 @@ func TestClose(t *testing.T) {
 }
 
 // Close beside Cover: nothing is left behind and nothing races.
-// Seen to fail with -race without the lock around closed and wg.Go in Cover and Close.
+// Seen to race now and then without the lock around closed and wg.Go in Cover and Close; always, with a pause between
+// the two in Cover.
 func TestCloseBesideCover(t *testing.T) {
 	leak.Check(t)
 	rdb := redistest.Start(t).Client(t)
 	for range 60 {
 		tr := connect(t, rdb, Options{FollowCaches: true})
 		var wg sync.WaitGroup
-		for g := range 8 {
+		for range 8 {
 			wg.Go(func() {
-				var err error
-				for i := 0; err == nil; i++ {
-					err = tr.Cover(t.Context(), fmt.Sprint(g, ".", i))
-				}
-				if !errors.Is(err, ErrClosed) {
+				if err := tr.Cover(t.Context(), "a:"); err != nil && !errors.Is(err, ErrClosed) {
 					t.Error(err)
 				}
 			})

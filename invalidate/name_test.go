@@ -11,7 +11,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%v: kind %d, text %q", n, n.Kind(), n.Text())
 		}
 	}
-	if Key("a") == Tag("a") || Key("a") != Key("a") {
+	if a := Key("a"); a == Tag("a") || a != Key("a") {
 		t.Error("names do not compare by kind and text")
 	}
 }

@@ -40,11 +40,11 @@ func TestDeadlines(t *testing.T) {
 		if !ok {
 			t.Fatal("may not be stored")
 		}
-		time.Sleep(time.Second - 1)
+		time.Sleep(time.Second - time.Millisecond)
 		if _, s := v.Check(long); s != Current {
 			t.Errorf("before its deadline: %v", s)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		if _, s := v.Check(long); s != Expired {
 			t.Errorf("at its deadline: %v", s)
 		}

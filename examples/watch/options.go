@@ -69,6 +69,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 			o.reader.Names = append(o.reader.Names, name)
 		}
 	}
+	if err := o.reader.Validate(); err != nil {
+		return o, fmt.Errorf("-pattern or -events: %w", err)
+	}
 	if prefix := literalPrefix(*pattern); prefix != "" {
 		o.prefixes = []string{prefix}
 	}
