@@ -246,6 +246,39 @@ func TestTransactionsAndScriptsEvict(t *testing.T) {
 	})
 }
 
+// A flush evicts everything, also inside MULTI and EVAL. Redis does not say which database was flushed.
+// Seen to fail with guard.Flush taken out of the tracker.
+func TestFlushEvicts(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t)
+	rdb := s.Client(t)
+	tr := connectAs(t, rdb, invalidate.Options{})
+	r := row{t: t, rdb: rdb, tr: tr, c: counting(t, tr)}
+	ctx := t.Context()
+	for _, line := range []string{"FLUSHALL", "FLUSHDB", "FLUSHALL ASYNC"} {
+		for mode, do := range map[string]func(args []any) error{
+			"alone": func(args []any) error { return rdb.Do(ctx, args...).Err() },
+			"MULTI": func(args []any) error {
+				_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { p.Do(ctx, args...); return nil })
+				return err
+			},
+			"EVAL": func(args []any) error { return rdb.Eval(ctx, "return redis.call(unpack(ARGV))", nil, args...).Err() },
+		} {
+			r.warm([]string{"a", "b"})
+			if err := do(r.args(line)); err != nil {
+				t.Fatal(err)
+			}
+			fence(t, tr)
+			if r.hit("a") || r.hit("b") {
+				t.Errorf("%s (%s): still a hit", line, mode)
+			}
+		}
+	}
+	if st := tr.Stats(); st.Gaps != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // MOVE, COPY DB and MIGRATE are seen at both ends.
 func TestBetweenDatabasesAndServers(t *testing.T) {
 	leak.Check(t)

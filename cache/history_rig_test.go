@@ -33,20 +33,21 @@ var brisk = pace{
 // rig is a real Redis with a proxy in front of it. The processes under test reach it through the proxy, writers and
 // loaders do not: what happens to a subscription happens to it alone.
 type rig struct {
-	t      testing.TB
-	pace   pace
-	server *redistest.Server
-	proxy  *faultproxy.Proxy
-	voice  faultproxy.Links // the subscriptions
-	direct *redis.Client    // of writers and loaders
-	ops    *redis.Client    // of who does the faults
-	rec    *history.Recorder
-	gates  chan *gate  // nil but in scenes: gets the load that is to wait
-	gated  atomic.Bool // the next load is
-	keys   int
-	swaps  int // databases that SWAPDB has used
-	turn   atomic.Uint64
-	procs  []*process
+	t       testing.TB
+	pace    pace
+	server  *redistest.Server
+	proxy   *faultproxy.Proxy
+	voice   faultproxy.Links // the subscriptions
+	direct  *redis.Client    // of writers and loaders
+	ops     *redis.Client    // of who does the faults
+	rec     *history.Recorder
+	gates   chan *gate  // nil but in scenes: gets the load that is to wait
+	gated   atomic.Bool // the next load is
+	keys    int
+	swaps   int // databases that SWAPDB has used
+	moments int
+	turn    atomic.Uint64
+	procs   []*process
 }
 
 const historyPrefix = "k:"
@@ -118,14 +119,13 @@ func (r *rig) process(name string, out guard.Set, shape func(*invalidate.Options
 		o.Addr, o.ClientName = r.proxy.Addr(), "process-"+name
 		o.DialTimeout, o.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
 	})
-	ctx, cancel := context.WithTimeout(r.t.Context(), within)
-	defer cancel()
-	tr, err := invalidate.Connect(guard.Without(ctx, out), rdb, opts)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	eventually(r.t, "the process connects", func() (ok bool) { // its client's patience is short
+		var err error
+		p.tracker, err = invalidate.Connect(guard.Without(r.t.Context(), out), rdb, opts)
+		return err == nil
+	})
+	tr := p.tracker
 	r.t.Cleanup(func() { _ = tr.Close() })
-	p.tracker = tr
 	p.items = build(r.t, tr, items)
 	p.pairs = build(r.t, tr, Options[string, [2]item]{
 		NoKey: true, MaxEntries: 1000, MaxStaleness: r.pace.staleness, Load: p.loadPair, TTL: time.Hour, without: out,

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -16,27 +17,46 @@ import (
 // FRESHET_HISTORY_SEED repeats the choices of a run, FRESHET_HISTORY_SECONDS lengthens the mixed ones.
 func TestHistory(t *testing.T) {
 	const short = 1500 * time.Millisecond
-	t.Run("calm", func(t *testing.T) { newHistory(t, 0).keeps(short) })
+	keeps(t, "calm", short, func(t *testing.T) *aHistory { return newHistory(t, 0) })
 	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) {
-			d := short
-			if f.late {
-				d *= 2
-			}
-			newHistory(t, 0, f).keeps(d)
-		})
+		d := short
+		if f.late {
+			d *= 2
+		}
+		keeps(t, f.name, d, func(t *testing.T) *aHistory { return newHistory(t, 0, f) })
 	}
-	t.Run("own writes", func(t *testing.T) { newHistory(t, 0, named("hold")).ownWrites().keeps(short) })
+	keeps(t, "own writes", short, func(t *testing.T) *aHistory { return newHistory(t, 0, named("hold")).ownWrites() })
 
 	mixed := time.Duration(historyEnv(t, "FRESHET_HISTORY_SECONDS", 6)) * time.Second
-	var heard []fault
-	for _, f := range faults {
-		if !f.late {
-			heard = append(heard, f)
+	keeps(t, "all that is heard", mixed, func(t *testing.T) *aHistory {
+		return newHistory(t, 0, slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.late })...)
+	})
+	keeps(t, "all", mixed, func(t *testing.T) *aHistory { return newHistory(t, 0, faults...) })
+}
+
+// keeps wants no promise broken in a run, each put to the test, and that all is well afterwards without help.
+func keeps(t *testing.T, name string, d time.Duration, begin func(*testing.T) *aHistory) {
+	t.Run(name, func(t *testing.T) {
+		h := begin(t)
+		report, err := h.run(d)
+		for tries := 0; errors.Is(err, history.ErrUntested) && tries < 3; tries++ { // on a machine that is slow now
+			h, d = begin(t), 2*d
+			report, err = h.run(d)
 		}
-	}
-	t.Run("all that is heard", func(t *testing.T) { newHistory(t, 0, heard...).keeps(mixed) })
-	t.Run("all", func(t *testing.T) { newHistory(t, 0, faults...).keeps(mixed) })
+		if err != nil {
+			t.Fatal(err, report)
+		}
+		t.Log(report)
+		if err := report.Err(); err != nil {
+			t.Errorf("repeat with FRESHET_HISTORY_SEED=%d: %v", h.c.Seed, err)
+		}
+		for _, p := range h.procs {
+			if s := p.items.Stats(); s.Hits == 0 || s.Misses == 0 {
+				t.Errorf("%s: %d hits, %d misses: nothing was seen", p.name, s.Hits, s.Misses)
+			}
+		}
+		h.healed()
+	})
 }
 
 // aHistory is a run of two processes under faults.
@@ -107,59 +127,42 @@ func (h *aHistory) lookedFor() {
 	}
 }
 
-// ownWrites has process a do all writes with Cache.Write: its reads see them with no fence.
+// ownWrites has process a do all writes with Cache.Write, one at a time: what has returned is seen by its reads with no
+// fence. What has not promises nothing yet, even if somebody has seen it: so the time to reckon from is when none runs.
 func (h *aHistory) ownWrites() *aHistory {
-	a := h.procs[0]
-	write := func(ctx context.Context, key string, write func(context.Context) error) error {
-		var wrote error
-		err := a.items.Write(ctx, key, func(ctx context.Context) error {
+	a, log := h.procs[0], h.rec.Log()
+	own := h.c.Instances[:len(a.instances())]
+	for i := range own {
+		own[i].Fence = nil
+	}
+	write := func(ctx context.Context, key string, write func(context.Context) error) (wrote error) {
+		for _, in := range own {
+			_ = log.Fence(in.Name, func() error { return nil })
+		}
+		// An error of the announcement alone: it is sent later, and in this process the key has fallen.
+		_ = a.items.Write(ctx, key, func(ctx context.Context) error {
 			wrote = write(ctx)
 			return wrote
 		})
-		if err != nil {
-			h.t.Logf("Write: %v", err) // it is announced later; the truth has it, or not
-		}
 		return wrote
 	}
+	h.c.Writers = 1
 	h.c.Write = func(ctx context.Context, key string, version uint64, ttl time.Duration) error {
 		return write(ctx, key, func(ctx context.Context) error { return h.write(ctx, key, version, ttl) })
 	}
 	h.c.Delete = func(ctx context.Context, key string) error {
 		return write(ctx, key, func(ctx context.Context) error { return h.remove(ctx, key) })
 	}
-	for i := range a.instances() {
-		h.c.Instances[i].Fence = noFence
-	}
 	return h
 }
 
 // run returns what the checker says.
-func (h *aHistory) run(d time.Duration) *history.Report {
+func (h *aHistory) run(d time.Duration) (*history.Report, error) {
 	h.t.Helper()
 	h.c.Duration = d
 	seen, err := history.Run(h.t.Context(), h.c)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	report, err := history.Check(seen, history.Options{Require: h.require, Stories: 2})
-	if err != nil {
-		h.t.Fatal(err, report)
-	}
-	return report
-}
-
-// keeps wants no promise broken, each put to the test, and that all is well again afterwards without help.
-func (h *aHistory) keeps(d time.Duration) {
-	h.t.Helper()
-	report := h.run(d)
-	h.t.Log(report)
-	if err := report.Err(); err != nil {
-		h.t.Errorf("repeat with FRESHET_HISTORY_SEED=%d: %v", h.c.Seed, err)
-	}
-	for _, p := range h.procs {
-		if s := p.items.Stats(); s.Hits == 0 || s.Misses == 0 {
-			h.t.Errorf("%s: %d hits, %d misses: nothing was seen", p.name, s.Hits, s.Misses)
-		}
-	}
-	h.healed()
+	return history.Check(seen, history.Options{Require: h.require, Stories: 2})
 }

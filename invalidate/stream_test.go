@@ -135,7 +135,7 @@ func TestR8FenceWaitsForTheStream(t *testing.T) {
 		}
 		select {
 		case err := <-done:
-			t.Errorf("a fence returned while the stream was held: %v", err)
+			t.Fatalf("a fence returned while the stream was held: %v", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		subscription(p).Release(faultproxy.ToClient)

@@ -82,6 +82,27 @@ func TestTouch(t *testing.T) {
 	}
 }
 
+// One's own announcement comes back after what was touched has been loaded anew: it kills nothing.
+// Seen to fail without the comparison with t.echo in on.
+func TestEchoKillsNothing(t *testing.T) {
+	s := redistest.Start(t)
+	rdb, p := through(t, s)
+	tr := connect(t, rdb, Options{Notify: patient})
+	subscription(p).Hold(faultproxy.ToClient)
+	names := []Name{Key("k"), Tag("t"), Prefix("p:")}
+	touch(t, tr, names...)
+	v := load(t, tr, t.Context(), names...)
+	before := tr.Stats().Events
+	subscription(p).Release(faultproxy.ToClient)
+	fence(t, tr)
+	if got := tr.Stats().Events - before; got != uint64(len(names)) {
+		t.Errorf("%d announcements came back: this schedule proves nothing", got)
+	}
+	if !v.Valid(long) {
+		t.Error("what was loaded after the touch fell with the echo")
+	}
+}
+
 // Touch is told of under the event "touch" here, Forget under "forget"; neither reaches the other process's Forget.
 func TestForgetStaysHere(t *testing.T) {
 	s := redistest.Start(t)

@@ -30,12 +30,19 @@ type markers struct {
 
 // setUp proves the source before the session goes live: the same server, flags, markers (R11).
 func (s *session) setUp(ctx context.Context) error {
+	s.looked.Store(int64(s.clock()))
 	id, err := s.askWho(ctx)
 	if err != nil {
 		return handshakeFault(err, s.user())
 	}
 	if c := s.compare(id); c.reason != "" {
 		return c.err
+	}
+	s.l.mu.Lock()
+	prefixes := s.l.prefixes
+	s.l.mu.Unlock()
+	if err := s.hearMended(ctx, prefixes); err != nil {
+		return err
 	}
 	if err := s.proveFlags(ctx); err != nil {
 		return err
@@ -109,25 +116,35 @@ func (s *session) databases(ctx context.Context) ([]int, error) {
 	}
 	n := databasesIs
 	if s.canary == nil && s.l.opts.Flags != FlagsTrust {
-		var cmd *redis.Cmd
-		if err := s.desk.ask(ctx, func(p redis.Pipeliner) { cmd = askConfig(ctx, p, "databases") }); err != nil {
+		var err error
+		if n, err = s.countDatabases(ctx); err != nil {
 			return nil, err
 		}
-		if value, err := configValue(cmd, "databases"); err == nil {
-			if told, err := strconv.Atoi(value); err == nil && told > 0 {
-				n = told
-			}
-		}
-	}
-	if n > mostMarked {
-		s.doubt(fmt.Sprintf("swapdb unproven: only the first %d of %d databases are marked", mostMarked, n))
-		n = mostMarked
 	}
 	dbs := make([]int, n)
 	for i := range dbs {
 		dbs[i] = i
 	}
 	return dbs, nil
+}
+
+// countDatabases asks how many there are, as far as we care.
+func (s *session) countDatabases(ctx context.Context) (int, error) {
+	var cmd *redis.Cmd
+	if err := s.desk.ask(ctx, func(p redis.Pipeliner) { cmd = askConfig(ctx, p, "databases") }); err != nil {
+		return 0, err
+	}
+	n := databasesIs
+	if value, err := configValue(cmd, "databases"); err == nil {
+		if told, err := strconv.Atoi(value); err == nil && told > 0 {
+			n = told
+		}
+	}
+	if n > mostMarked {
+		s.doubt(fmt.Sprintf("swapdb and mended flags unproven: only the first %d of %d databases are marked and told", mostMarked, n))
+		n = mostMarked
+	}
+	return n, nil
 }
 
 // reading is one marker asked for in a pipeline.
@@ -188,7 +205,7 @@ func (s *session) mark(ctx context.Context, dbs []int) error {
 func (s *session) audits() {
 	every := s.l.opts.AuditEvery
 	limit := every + s.l.opts.PongTimeout
-	good := s.clock()                         // when the last good look began
+	good := time.Duration(s.looked.Load())
 	timer := time.NewTimer(rand.N(every) + 1) // so that a thousand instances do not look at once
 	defer timer.Stop()
 	for {
@@ -208,12 +225,13 @@ func (s *session) audits() {
 			return
 		case err == nil:
 			good = began
+			s.looked.Store(int64(good))
 			timer.Reset(every)
 		case errors.As(err, &found):
 			s.fail(found.reason, found.err)
 			return
 		case busy(err): // no proof and no gap: while a script runs, nothing else does
-			good = began
+			good = began // but looked stays: until the next good look pongs prove nothing either
 			timer.Reset(busyPause)
 		case s.clock() >= good+limit-auditPause:
 			s.fail(GapAudit, fmt.Errorf("no audit could be made for %v: %w", limit, err))
@@ -281,18 +299,31 @@ func (s *session) auditMarkers(ctx context.Context, asked []reading, heard uint6
 		return err
 	}
 	now := s.flushes.Load()
+	gone := false
 	for _, db := range lost {
-		if was, known := s.markers.values[db]; known && now == s.markers.heard {
+		was, known := s.markers.values[db]
+		if known && now == s.markers.heard {
 			return cause{GapMarker, fmt.Errorf("the marker %s of database %d is gone and no flush was heard: SWAPDB, or a silent flush", was, db)}
 		}
+		gone = gone || known
+	}
+	if err := s.mark(ctx, lost); err != nil || !gone {
+		return err
+	}
+	// The flush explains the loss, but a SWAPDB between it and the new marker would look the same: told as one more.
+	if err := s.await(ctx, s.l.askFence(true)); err != nil {
+		return err
 	}
 	s.markers.heard = now
-	return s.mark(ctx, lost)
+	return nil
 }
 
 // fenceHere is a Fence that this very session must answer.
 func (s *session) fenceHere(ctx context.Context) error {
-	f := s.l.askFence()
+	return s.await(ctx, s.l.askFence(false))
+}
+
+func (s *session) await(ctx context.Context, f *fence) error {
 	select {
 	case <-f.done:
 		return nil

@@ -47,8 +47,8 @@
 //
 // # What is not promised
 //
-//   - Notifications switched off and on again between two audits, or databases swapped and swapped back, are not noticed. Nor is a SWAPDB
-//     in the round trip between a flush heard and the marker written anew.
+//   - Notifications switched off and on again between two audits by somebody who is no listener, or databases swapped and swapped
+//     back, are not noticed. A listener that switches them on says so, and every other declares a gap there and then.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
 //   - Without RESP3 (a proxy, an ACL that forbids CLIENT TRACKING) a flush is found by the audit alone.
 //   - What a user may not do is not proven; [Status].Reasons lists it in words.

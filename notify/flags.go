@@ -89,8 +89,8 @@ func (s *session) proveFlags(ctx context.Context) error {
 	if o.Flags == FlagsVerify {
 		return missing(errors.New("FlagsVerify changes nothing"))
 	}
-	var set *redis.Cmd
-	if err := s.desk.ask(ctx, func(p redis.Pipeliner) { set = p.Do(ctx, "CONFIG", "SET", flagsName, want) }); err != nil {
+	set, err := s.setFlags(ctx, want)
+	if err != nil {
 		return err
 	}
 	if err := set.Err(); err != nil {

@@ -12,7 +12,8 @@ import (
 
 // fence is what any number of Fence calls wait for together: a ping that is sent after they asked.
 type fence struct {
-	done chan struct{}
+	done  chan struct{}
+	flush bool // guarded by Listener.mu until it is sent: a flush is told before it is done
 }
 
 const (
@@ -27,7 +28,7 @@ func (l *Listener) Fence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	f := l.askFence()
+	f := l.askFence(false)
 	select {
 	case <-f.done:
 		return nil
@@ -40,13 +41,15 @@ func (l *Listener) Fence(ctx context.Context) error {
 
 // askFence joins the fences that no ping has been sent for, and wakes who sends it. Those that wait are as few as the pings
 // that were lost, however many callers gave up: they share.
-func (l *Listener) askFence() *fence {
+func (l *Listener) askFence(flush bool) *fence {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.fences); n > 0 {
-		return l.fences[n-1]
+		f := l.fences[n-1]
+		f.flush = f.flush || flush
+		return f
 	}
-	f := &fence{done: make(chan struct{})}
+	f := &fence{done: make(chan struct{}), flush: flush}
 	l.fences = append(l.fences, f)
 	if l.session != nil {
 		l.session.nudge()
@@ -160,6 +163,13 @@ func (s *session) silentAt() (time.Duration, bool) {
 	return max(c.at, time.Duration(s.conn.Load().lastRead.Load())) + s.l.opts.PongTimeout, true
 }
 
+// sourceProven reports whether the source was looked at shortly enough before at (R11): else a pong says only that
+// whatever is sent has come.
+func (s *session) sourceProven(at time.Duration) bool {
+	o := &s.l.opts
+	return o.AuditEvery < 0 || at <= time.Duration(s.looked.Load())+o.AuditEvery+o.PongTimeout
+}
+
 // pong handles the answer to the oldest ping: all that Redis executed before the ping was sent has been told (R8, R9).
 func (s *session) pong(m *redis.Pong) error {
 	c := s.wire.pop()
@@ -169,7 +179,12 @@ func (s *session) pong(m *redis.Pong) error {
 	if !s.live {
 		return nil
 	}
-	if hook := s.l.opts.Hooks.Pong; hook != nil {
+	for _, f := range c.fences { // before the watermark vouches for what it flushes
+		if f.flush {
+			s.emit(Event{Kind: Flush})
+		}
+	}
+	if hook := s.l.opts.Hooks.Pong; hook != nil && s.sourceProven(c.at) {
 		s.guard(func() { hook(c.sent, time.Now()) })
 		if s.isDead() {
 			s.again(c)

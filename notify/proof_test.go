@@ -137,7 +137,38 @@ func TestMarkerIsWrittenAnew(t *testing.T) {
 	awaitAudits(t, srv, 3)
 	run(t, rdb, "DEL freshet:marker")
 	r.awaitEvent(t, "gap marker", 1)
-	same(t, r, "synced", "flush", "gap marker")
+	// Twice: between the flush and the new marker a SWAPDB would have gone unseen.
+	same(t, r, "synced", "flush", "flush", "gap marker")
+}
+
+// TestMendedByAnother: notifications are switched off, and the first listener that notices switches them on again. The
+// others find them on whenever they look, and are told all the same, whatever they subscribe to and in which database.
+// Without the calls of tell in setFlags they go on as if nothing had been lost.
+func TestMendedByAnother(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client(t)
+	var others []*recorder
+	for _, o := range []struct {
+		db   int
+		opts Options
+	}{
+		{0, Options{}}, {0, Options{Prefixes: []string{"p:"}}}, {3, Options{Prefixes: []string{"p:"}, Namespace: "other:"}},
+		{0, Options{Channels: Keyevent}},
+	} {
+		o.opts.AuditEvery = time.Hour // they never look
+		_, r := recorded(t, srv.Client(t, func(opts *redis.Options) { opts.DB = o.db }), o.opts)
+		others = append(others, r)
+	}
+	_, mender := recorded(t, rdb, Options{AuditEvery: quick})
+	before := len(others)
+	run(t, rdb, "CONFIG SET notify-keyspace-events KEA")
+	do(t, rdb, "CONFIG", "SET", "notify-keyspace-events", "")
+	mender.awaitEvent(t, "gap flags", 1)
+	mender.awaitEvent(t, "synced", 2)
+	for _, r := range others[:before] {
+		r.awaitEvent(t, "gap flags", 1)
+		r.awaitEvent(t, "synced", 2)
+	}
 }
 
 // TestAuditImpossible: the questions get no answer although the stream goes on.
@@ -253,7 +284,11 @@ func TestPermissions(t *testing.T) {
 			MissingACL, "ACL SETUSER app +psubscribe &__keyspace@0__:p:*"},
 		{"no channel", "", "~* resetchannels &other +@all", Options{Prefixes: []string{"p:", "[q"}},
 			MissingACL, `ACL SETUSER app +psubscribe "&__keyspace@0__:\\[q*" &__keyspace@0__:p:*`},
-		{"the pattern alone", "KA", "~* resetchannels &__keyspace@0__:p:* +@all", Options{Prefixes: []string{"p:"}}, "", ""},
+		{"the pattern alone", "KA", "~* resetchannels &__keyspace@0__:p:* +@all", Options{Prefixes: []string{"p:"}}, "",
+			`flags that another process mends unheard: "__keyspace@0__:freshet:mended" may not be subscribed: ` +
+				"NOPERM this user has no permissions to access one of the channels used as arguments"},
+		{"the pattern and the word", "KA", "~* resetchannels &__keyspace@0__:p:* &__keyspace@0__:freshet:mended +@all",
+			Options{Prefixes: []string{"p:"}}, "", ""},
 		{"no ping", "", "~* &* +@all -ping", Options{}, MissingACL, "ACL SETUSER app +ping"},
 		{"no config set, flags set", "KA", "~* &* +@all -config|set", Options{}, "", ""},
 		{"no config set, no flags", "K", "~* &* +@all -config|set", Options{}, MissingFlags, "notify-keyspace-events KA"},

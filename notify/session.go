@@ -42,6 +42,7 @@ type session struct {
 	wake      chan struct{} // nudges talk
 	busyUntil atomic.Int64  // a reading of clock: until then BUSY would be answered again
 
+	looked  atomic.Int64  // a reading of clock: when the last good look at the source began
 	flushes atomic.Uint64 // heard
 	relook  chan struct{} // nudges audit after a flush
 	markers markers       // the builder's, then audit's
@@ -186,6 +187,9 @@ func (s *session) refusal(err error) error {
 	case busy(err) && s.live: // no proof and no gap: it is asked again
 		s.busyUntil.Store(int64(s.clock() + busyPause))
 		s.again(c)
+		return nil
+	case c.sub != nil && c.sub.optional && redis.HasErrorPrefix(err, "NOPERM"):
+		c.sub.err, c.sub.confirmed = err, len(c.sub.names())
 		return nil
 	case c.sub != nil && redis.HasErrorPrefix(err, "NOPERM"):
 		fault := &SetupError{Missing: MissingACL, Fix: aclLine(s.user(), c.sub.rules()...), Err: err}

@@ -25,6 +25,12 @@ func (s *session) message(m *redis.Message) error {
 		s.canary.saw(name)
 		return nil
 	}
+	if ok && kind == Keyspace && rest == mendedName {
+		if s.live && m.Payload != s.l.id {
+			s.lapse(GapFlags)
+		}
+		return nil
+	}
 	sub := s.subs[m.Pattern]
 	if sub == nil || m.PayloadSlice != nil {
 		return s.unplanned("a message on %q for %q, which is not subscribed", m.Channel, m.Pattern)

@@ -57,6 +57,7 @@ type subscribe struct {
 	dbs       []int
 	patterns  []string // for every database, every prefix
 	exact     string
+	optional  bool          // may be refused: then err says so
 	sent      bool          // guarded by Listener.mu; of a planned one
 	confirmed int           // receive loop
 	done      chan struct{} // closed when it is confirmed or refused
