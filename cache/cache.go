@@ -126,7 +126,9 @@ func (c *Cache[K, V]) GetWith(ctx context.Context, k K, load func(context.Contex
 	return c.get(ctx, k, load)
 }
 
-// Wrap returns load cached in c.
+// Wrap returns load cached in c: a function like it that asks memory first. It is [Cache.GetWith] for a loader that is
+// known once: give it a cache without Options.Load, or a load that means the same and depends on the same, for whoever
+// comes first loads for all.
 func (c *Cache[K, V]) Wrap(load func(context.Context, K) (V, error)) func(context.Context, K) (V, error) {
 	return func(ctx context.Context, k K) (V, error) { return c.get(ctx, k, load) }
 }
@@ -176,6 +178,7 @@ func (c *Cache[K, V]) Read(ctx context.Context, k K, how ReadOptions) (Result[V]
 	if how.Fence && !c.closed.Load() {
 		if err := c.fence(ctx); err != nil {
 			if ctx.Err() != nil {
+				spoil(invalidate.RecordIn(ctx))
 				return r, err
 			}
 			how.Refresh = true
@@ -197,8 +200,11 @@ func (c *Cache[K, V]) Read(ctx context.Context, k K, how ReadOptions) (Result[V]
 	if err != nil {
 		return r, err
 	}
+	if e.err != nil && !c.absent(e.err) {
+		return r, e.err
+	}
 	r.Joined = joined
-	r.Staleness, _ = e.valid.Check(bound)
+	r.Staleness, _ = e.valid.Check(0) // the better of both proofs
 	r.Value, err = c.give(e)
 	return r, err
 }
@@ -283,7 +289,8 @@ func (c *Cache[K, V]) look(h uint64, k K, rec *invalidate.Record, bound time.Dur
 	n := c.counters.stripe()
 	switch {
 	case state == invalidate.Current:
-	case state == invalidate.Unproven && c.opts.Beyond == ServeStale:
+	case state == invalidate.Unproven && c.opts.Beyond == ServeStale && bound == c.opts.MaxStaleness:
+		// Not where the call, or a load around it, asks for more than the cache promises.
 		stale = true
 		n.stale.Add(1)
 		if rec != nil {

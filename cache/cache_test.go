@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,6 +233,96 @@ func TestGetMany(t *testing.T) {
 	}})
 	if got, err := one.GetMany(t.Context(), []string{"a", "absent", "b"}); err != nil || len(got) != 2 {
 		t.Errorf("without LoadMany: %v, %v", got, err)
+	}
+}
+
+// A loader may do with its keys what it likes.
+// Seen to fail (each key with the other's value) without slices.Clone in flyMany.
+func TestLoadManyMaySortItsKeys(t *testing.T) {
+	tr := tracker(t)
+	c := build(t, tr, Options[string, string]{LoadMany: func(_ context.Context, ks []string) (map[string]string, error) {
+		slices.Sort(ks)
+		out := map[string]string{}
+		for _, k := range ks {
+			out[k] = "value of " + k
+		}
+		return out, nil
+	}})
+	got, err := c.GetMany(t.Context(), []string{"b", "a", "c"})
+	if err != nil || got["a"] != "value of a" || got["b"] != "value of b" {
+		t.Errorf("%v, %v", got, err)
+	}
+	tr.Forget(c.NameOf("a"))
+	if _, ok := c.Peek("a"); ok {
+		t.Error("it does not fall with its own key")
+	}
+	if _, ok := c.Peek("b"); !ok {
+		t.Error("it fell with another's key")
+	}
+}
+
+// A panic in AppendKey reaches the caller as an error, alone and in a batch.
+// Seen to end the process with record outside guarded.
+func TestPanicInAppendKey(t *testing.T) {
+	type tenant struct{ id string }
+	c := build(t, tracker(t), Options[*tenant, string]{
+		AppendKey: func(dst []byte, k *tenant) []byte { return append(dst, k.id...) },
+		LoadMany:  func(context.Context, []*tenant) (map[*tenant]string, error) { return nil, nil },
+	})
+	if _, err := c.Get(t.Context(), nil); !errors.Is(err, ErrPanic) {
+		t.Errorf("Get: %v", err)
+	}
+	if _, err := c.GetMany(t.Context(), []*tenant{nil}); !errors.Is(err, ErrPanic) {
+		t.Errorf("GetMany: %v", err)
+	}
+}
+
+// What lands after LoadTimeout is not stored over what was loaded since.
+// Seen to fail without the call of onBoard in land.
+func TestLateLandingBuriesNothing(t *testing.T) {
+	stuck, landed := make(chan struct{}), make(chan struct{}, 2)
+	var loads atomic.Int64
+	c := build(t, tracker(t), Options[string, int64]{
+		LoadTimeout: 20 * time.Millisecond,
+		Load: func(context.Context, string) (int64, error) {
+			n := loads.Add(1)
+			if n == 1 {
+				<-stuck
+			}
+			return n, nil
+		},
+		Hooks: Hooks[string]{Loaded: func(string, time.Duration, error) { landed <- struct{}{} }},
+	})
+	if _, err := c.Get(t.Context(), "a"); !errors.Is(err, ErrLoadTimeout) {
+		t.Fatalf("a stuck load: %v", err)
+	}
+	if v, err := c.Get(t.Context(), "a"); v != 2 || err != nil {
+		t.Fatalf("the next: %d, %v", v, err)
+	}
+	<-landed
+	close(stuck)
+	<-landed
+	if v, err := c.Get(t.Context(), "a"); v != 2 || err != nil {
+		t.Errorf("after the late landing: %d, %v", v, err)
+	}
+}
+
+// A ServeStale cache is not stale for those who ask for more than it promises.
+// Seen to fail without the comparison of bounds in look.
+func TestServeStaleHeedsATighterBound(t *testing.T) {
+	tr := tracker(t)
+	var truth origin
+	inner := build(t, tr, Options[string, int64]{Prefix: "i:", Load: truth.load, Beyond: ServeStale})
+	outer := build(t, tr, Options[string, int64]{Prefix: "o:", Load: inner.Get})
+	truth.truth.Store(1)
+	_, _ = inner.Get(t.Context(), "x")
+	truth.truth.Store(2)
+	if r, err := inner.Read(t.Context(), "x", ReadOptions{MaxStaleness: 1}); r.Value != 2 || r.Hit || err != nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+	truth.truth.Store(3)
+	if r, err := outer.Read(t.Context(), "x", ReadOptions{MaxStaleness: 1}); r.Value != 3 || err != nil {
+		t.Errorf("through another cache: %+v, %v", r, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -336,7 +337,9 @@ func TestExpiryEvicts(t *testing.T) {
 		fence(t, tr)
 		r.warm([]string{k, "bystander"})
 	}
-	set("active", 50*time.Millisecond)
+	for rdb.PTTL(ctx, "k:active").Val() <= 0 { // it must outlive the making of its entry
+		set("active", 200*time.Millisecond)
+	}
 	eventually(t, "Redis's rounds find the key", func() bool { return !r.hit("active") })
 
 	if err := rdb.Do(ctx, "DEBUG", "SET-ACTIVE-EXPIRE", 0).Err(); err != nil {
@@ -375,7 +378,7 @@ func TestFieldExpiryEvicts(t *testing.T) {
 		k := fmt.Sprint("hash", len(fields))
 		for _, cmd := range [][]any{
 			append([]any{"HSET", "k:" + k}, fields...),
-			{"HPEXPIRE", "k:" + k, 200, "FIELDS", 1, "f"},
+			{"HPEXPIRE", "k:" + k, 1000, "FIELDS", 1, "f"},
 		} {
 			if err := rdb.Do(t.Context(), cmd...).Err(); err != nil {
 				t.Fatal(err)
@@ -393,7 +396,7 @@ func TestFieldExpiryEvicts(t *testing.T) {
 // What Redis throws out for want of memory falls, and nothing else does.
 func TestMaxmemoryEvicts(t *testing.T) {
 	leak.Check(t)
-	s := redistest.Start(t, "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
+	s := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	rdb := s.Client(t)
 	// Without audits: the marker may be evicted too, and that would be a gap.
 	tr := connectAs(t, rdb, invalidate.Options{Notify: notify.Options{AuditEvery: -1}})
@@ -409,6 +412,17 @@ func TestMaxmemoryEvicts(t *testing.T) {
 	}
 	fence(t, tr)
 	r.warm(keys)
+	used, err := rdb.InfoMap(ctx, "memory").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := strconv.Atoi(used["Memory"]["used_memory"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.ConfigSet(ctx, "maxmemory", strconv.Itoa(now+1<<20)).Err(); err != nil {
+		t.Fatal(err)
+	}
 	evicted := func() int {
 		n := 0
 		for _, k := range keys {

@@ -53,7 +53,7 @@ func (c *Cache[K, V]) load(
 		switch {
 		case rec == nil:
 		case e == nil:
-			rec.NoStore() // there is no telling when this would have gone otherwise
+			spoil(rec)
 		default:
 			c.handUp(rec, e)
 		}
@@ -95,8 +95,8 @@ func (c *Cache[K, V]) load(
 
 // willDo is R4 for one who did not start f.
 func (c *Cache[K, V]) willDo(f *flight[K, V], asked time.Time, bound time.Duration) bool {
-	if !f.began.Before(asked) && f.bound <= bound {
-		return true
+	if !f.began.Before(asked) {
+		return f.bound <= bound || f.entry.valid.LoadedFor(asked, bound)
 	}
 	return c.out(guard.Join) || f.entry.valid.ProvenFor(asked, bound)
 }

@@ -169,7 +169,7 @@ type ctxKey struct{}
 func TestR5Cancellation(t *testing.T) {
 	tr := tracker(t)
 	o := gated()
-	c := build(t, tr, Options[string, int64]{Load: o.load})
+	c := build(t, tr, Options[string, int64]{Load: o.load, LoadTimeout: time.Hour})
 	o.truth.Store(1)
 	ctx1, cancel1 := context.WithCancel(context.WithValue(t.Context(), ctxKey{}, "kept"))
 	first := async(func() (int64, error) { return c.Get(ctx1, "a") })
@@ -196,7 +196,11 @@ func TestR5Cancellation(t *testing.T) {
 	third := async(func() (int64, error) { return c.Get(ctx3, "a") })
 	g = o.next(t)
 	cancel3()
-	<-g.ctx.Done()
+	select {
+	case <-g.ctx.Done():
+	case <-time.After(within): // LoadTimeout is longer
+		t.Fatal("nobody waits, and the load was not cancelled")
+	}
 	if _, err := third.wait(t); !errors.Is(err, context.Canceled) {
 		t.Errorf("who gave up got %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 
 // What nothing tells of is found by looking, whatever else goes on between two looks: in each of these schedules
 // something speaks against it. The bound is AuditEvery + PongTimeout + MaxStaleness.
+// Seen to fail, each, while notify had no word of mended flags, no second Flush once a marker is written anew, and let
+// pongs prove the stream when the last good look was long ago.
 func TestHistoryLooks(t *testing.T) {
 	at := pace{
 		heartbeat: 20 * time.Millisecond, pongTimeout: 300 * time.Millisecond, audit: 200 * time.Millisecond,

@@ -42,6 +42,7 @@ type rig struct {
 	ops     *redis.Client    // of who does the faults
 	rec     *history.Recorder
 	gates   chan *gate  // nil but in scenes: gets the load that is to wait
+	slow    bool        // every load lingers
 	gated   atomic.Bool // the next load is
 	keys    int
 	swaps   int // databases that SWAPDB has used
@@ -198,7 +199,7 @@ func (p *process) load(ctx context.Context, k string) (item, error) {
 // grows old; in a scene, until the scene goes on.
 func (r *rig) linger(ctx context.Context) error {
 	if r.gates == nil {
-		if rand.N(4) == 0 {
+		if r.slow || rand.N(4) == 0 {
 			time.Sleep(rand.N(3 * time.Millisecond))
 		}
 		return nil

@@ -22,7 +22,7 @@ func keyText[K comparable]() func(dst []byte, k K) []byte {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
 		return func(dst []byte, k K) []byte { return strconv.AppendUint(dst, reflect.ValueOf(k).Uint(), 10) }
 	case reflect.Array:
-		if t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 {
+		if t.Len() == 16 && t.Elem() == reflect.TypeFor[byte]() {
 			return func(dst []byte, k K) []byte {
 				u := reflect.ValueOf(k).Convert(reflect.TypeFor[[16]byte]()).Interface().([16]byte)
 				return appendUUID(dst, u)

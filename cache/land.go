@@ -14,9 +14,11 @@ import (
 
 // fly loads k and lands f, whatever becomes of the load.
 func (c *Cache[K, V]) fly(ctx context.Context, k K, h uint64, f *flight[K, V], load func(context.Context, K) (V, error)) {
-	rec, ctx := c.record(ctx, k, f.bound)
+	var rec *invalidate.Record
 	c.guarded(func() {
-		v, err := load(ctx, k)
+		var lctx context.Context
+		rec, lctx = c.record(ctx, k, f.bound)
+		v, err := load(lctx, k)
 		c.land(k, h, f, rec, v, err)
 	}, func(p *PanicError) { c.crash(k, f, rec, p) })
 }
@@ -59,7 +61,10 @@ func (c *Cache[K, V]) crash(k K, f *flight[K, V], rec *invalidate.Record, p *Pan
 	}
 	c.counters.loads.Add(1)
 	c.counters.loadErrors.Add(1)
-	valid, _ := rec.Seal()
+	var valid invalidate.Validity
+	if rec != nil { // nil when it was AppendKey that panicked
+		valid, _ = rec.Seal()
+	}
 	c.arrive(k, f, &entry[K, V]{key: k, err: p, valid: valid})
 }
 
@@ -93,7 +98,7 @@ func (c *Cache[K, V]) land(k K, h uint64, f *flight[K, V], rec *invalidate.Recor
 		c.drop(h, k)
 	case absent && c.opts.NegativeTTL == 0:
 		c.drop(h, k)
-	case !ok:
+	case !ok || !c.onBoard(k, f): // fell, or took longer than LoadTimeout: a later load may have stored since
 		c.counters.refused.Add(1)
 		if c.opts.Hooks.Refused != nil {
 			c.opts.Hooks.Refused(k)
@@ -106,6 +111,12 @@ func (c *Cache[K, V]) land(k K, h uint64, f *flight[K, V], rec *invalidate.Recor
 		c.opts.Hooks.Loaded(k, time.Since(f.began), err)
 	}
 	c.arrive(k, f, e)
+}
+
+func (c *Cache[K, V]) onBoard(k K, f *flight[K, V]) bool {
+	c.flights.mu.Lock()
+	defer c.flights.mu.Unlock()
+	return c.flights.byKey[k] == f
 }
 
 // arrive publishes f's result. The entry is in the store by then: who comes after hits.
@@ -148,6 +159,14 @@ func (c *Cache[K, V]) absent(err error) bool {
 func (c *Cache[K, V]) handUp(rec *invalidate.Record, e *entry[K, V]) {
 	rec.Inherit(&e.valid)
 	if e.err != nil && !c.absent(e.err) {
+		rec.NoStore()
+	}
+}
+
+// spoil keeps the enclosing load, if there is one, out of memory: a read of it failed and nothing tells when it would
+// not have.
+func spoil(rec *invalidate.Record) {
+	if rec != nil {
 		rec.NoStore()
 	}
 }

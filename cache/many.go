@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,11 @@ const loadsAtOnce = 8
 // are loading already; without LoadMany by Load, eight at a time. Absent keys are not in the map. On an error the map
 // has what was found all the same.
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
+	rec := invalidate.RecordIn(ctx)
 	if c.closed.Load() {
+		spoil(rec)
 		return nil, ErrClosed
 	}
-	rec := invalidate.RecordIn(ctx)
 	bound := c.bound(0, rec)
 	found := make(map[K]V, len(ks))
 	var errs []error
@@ -100,6 +102,7 @@ func (c *Cache[K, V]) loadMany(
 	asked := time.Now()
 	flights, mine, err := c.boardMany(ctx, ks, hashes, bound)
 	if err != nil {
+		spoil(rec)
 		for _, k := range ks {
 			take(k, nil, err)
 		}
@@ -115,9 +118,7 @@ func (c *Cache[K, V]) loadMany(
 		c.counters.misses.Add(1)
 		switch err := c.await(ctx, f, true); {
 		case err != nil:
-			if rec != nil {
-				rec.NoStore()
-			}
+			spoil(rec)
 			take(k, nil, err)
 		case mine[k] || c.willDo(f, asked, bound):
 			if !mine[k] {
@@ -202,15 +203,16 @@ func ForKey[K comparable](ctx context.Context, k K) context.Context {
 
 // flyMany loads a batch. What was recorded on the batch's context counts for every key.
 func (c *Cache[K, V]) flyMany(ctx context.Context, b *batch[K, V], hashes map[K]uint64, bound time.Duration) {
-	shared, ctx := c.tracker.Record(ctx)
-	shared.Within(bound)
 	records := make([]*invalidate.Record, len(b.keys))
-	own := make(map[K]context.Context, len(b.keys))
-	for i, k := range b.keys {
-		records[i], own[k] = c.record(ctx, k, bound)
-	}
 	c.guarded(func() {
-		found, err := c.opts.LoadMany(context.WithValue(ctx, manyKey[K]{}, own), b.keys)
+		shared, ctx := c.tracker.Record(ctx)
+		shared.Within(bound)
+		own := make(map[K]context.Context, len(b.keys))
+		for i, k := range b.keys {
+			records[i], own[k] = c.record(ctx, k, bound)
+		}
+		// A copy: the loader may sort it.
+		found, err := c.opts.LoadMany(context.WithValue(ctx, manyKey[K]{}, own), slices.Clone(b.keys))
 		valid, _ := shared.Seal()
 		for i, k := range b.keys {
 			records[i].Inherit(&valid)

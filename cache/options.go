@@ -28,7 +28,7 @@ const (
 	// Load goes to the loader: the promise holds, and while Redis is away memory helps for MaxStaleness after a load.
 	Load Beyond = iota
 	// ServeStale serves from memory; Result.Stale is true and Stats.StaleServed counts it: the promise is suspended.
-	// What is known to have fallen or expired is not served.
+	// What is known to have fallen or expired is not served, nor is a read that asks for a tighter bound than the cache's.
 	ServeStale
 )
 

@@ -12,7 +12,7 @@ import (
 func TestREADMEsACLIsEnough(t *testing.T) {
 	s := redistest.Start(t)
 	const rules = "+psubscribe +ping +hello +client +info +role +config|get +config|set +publish +get +set " +
-		"~freshet:* &__keyspace@0__:*"
+		"~freshet:* &__keyspace@0__:* &__keyspace@*__:freshet:mended"
 	s.AddUser(t, "app", append(strings.Fields(rules), "on", ">secret")...)
 	rdb := s.Client(t, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
 	tr, err := Connect(t.Context(), rdb, Options{})

@@ -37,6 +37,9 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 	case cachesByItself(client):
 		return fmt.Errorf("%w: rdb has a client-side cache of its own, whose values may be older than the events: "+
 			"leave Options.ClientSideCache and ClientSideCacheConfig nil", ErrWrongClient)
+	case client.Options().Addr == failoverAddr:
+		return fmt.Errorf("%w: rdb is a client of redis.NewFailoverClient, which may read replicas or another primary: "+
+			"give redis.NewClient with the primary's address", ErrWrongClient)
 	case t.Hears(client):
 		return nil
 	case client.Options().DB != t.db:
@@ -50,6 +53,9 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 	}
 	return nil
 }
+
+// failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.
+const failoverAddr = "FailoverClient"
 
 func cachesByItself(rdb *redis.Client) bool {
 	o := rdb.Options()

@@ -3,6 +3,7 @@ package invalidate
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Cover makes sure that every key that begins with one of prefixes is heard. With Options.FollowCaches it subscribes
@@ -16,6 +17,9 @@ func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
 	var fresh []string
 	for _, p := range prefixes {
 		switch {
+		case t.own(p):
+			return fmt.Errorf("%w: %q lies in Options.Notify.Namespace, whose keys are Freshet's: choose another prefix, "+
+				"or another namespace", ErrNotCovered, p)
 		case t.heard(p):
 		case !t.follow:
 			return fmt.Errorf("%w: %q: add it to Prefixes, or set Options.FollowCaches", ErrNotCovered, p)
@@ -29,13 +33,16 @@ func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	t.wg.Go(func() {
+	subscribe := func() {
 		err := t.listener.Subscribe(t.life, fresh...)
 		if err == nil {
 			t.hear(fresh)
 		}
 		done <- err
-	})
+	}
+	if !t.start(subscribe) {
+		return ErrClosed
+	}
 	select {
 	case err := <-done:
 		if err != nil {
@@ -45,6 +52,23 @@ func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
 	case <-ctx.Done():
 		return t.waitError("subscribe", ctx.Err())
 	}
+}
+
+// start runs f on a goroutine that Close waits for; it is false, and f does not run, after Close.
+func (t *Tracker) start(f func()) bool {
+	t.covering.Lock()
+	defer t.covering.Unlock()
+	if t.closed.Load() {
+		return false
+	}
+	t.wg.Go(f)
+	return true
+}
+
+// own reports whether text lies in the namespace, where keys are names, markers and canaries: nobody is told when one
+// changes.
+func (t *Tracker) own(text string) bool {
+	return strings.HasPrefix(text, strings.TrimSuffix(t.names, namesUnder))
 }
 
 // hear adds prefixes that are subscribed to from now on. R10: a load that began before this has a lower stamp.
@@ -68,5 +92,5 @@ func (t *Tracker) heard(prefix string) bool {
 // covered reports whether n's changes have been heard since stamp. Tags always are.
 func (t *Tracker) covered(n Name, stamp uint64) bool {
 	list := t.covers.Load()
-	return list == nil || n.kind == KindTag || covers(*list, n.text, stamp)
+	return n.kind == KindTag || !t.own(n.text) && (list == nil || covers(*list, n.text, stamp))
 }

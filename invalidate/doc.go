@@ -1,5 +1,10 @@
 // Package invalidate knows what has been invalidated since when. It knows names, not values.
 //
+// [Connect] a [Tracker] to the Redis whose keys you cache, and give it to package cache or an adapter. Inside a load say
+// with [DependOn] what else the value rests on. After a change that Redis does not see, a row in SQL, announce it with
+// [Tracker.Touch]. Before a read that must see all that was written so far, ask for a [Tracker.Fence]. [Tracker.Staleness]
+// and [Tracker.Health] say how things stand. A name that has been invalidated is said to have fallen.
+//
 // # What happens to one invalidation
 //
 // Somebody changes a key in Redis. The event comes down the one subscription of [notify], and on the receive loop the

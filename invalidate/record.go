@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// farAway is as good as never, and a clock's integer still holds it.
+const farAway = 100 * 365 * 24 * time.Hour
+
 // maxDependencies of one load; one with more depends on everything.
 const maxDependencies = 4096
 
@@ -135,8 +138,11 @@ func (r *Record) ExpireAt(at time.Time) {
 	if r.lateCall() {
 		return
 	}
-	if !at.After(time.Now()) {
+	switch left := time.Until(at); {
+	case left <= 0:
 		r.v.noStore = true
+		return
+	case left > farAway:
 		return
 	}
 	r.v.deadline = r.v.deadline.earlier(instantOf(at))

@@ -132,7 +132,7 @@ func TestR3StampIsReadBeforeTheLoad(t *testing.T) {
 }
 
 // R6. Dependencies, least deadline, oldest proof and NoStore go up through any depth.
-// Seen to fail with each of the assignments in Inherit removed.
+// Seen to fail with each of the assignments in Inherit removed, but for that of all, which has a test of its own.
 func TestR6Composition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := bare(1 << 16)

@@ -1,6 +1,7 @@
 package invalidate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofreshet/freshet/internal/guard"
+	"github.com/redis/go-redis/v9"
 )
 
 // touchEvent is what an announcement looks like on the stream: an event that Redis itself never sends.
@@ -29,7 +31,7 @@ func newInstance() string { return rand.Text()[:12] }
 //
 // When [ErrNotAnnounced] comes back the announcement is kept and sent again when Redis answers, until Close; other processes may meanwhile
 // serve what they have, and for how long is not bounded by MaxStaleness if their own connection is sound.
-func (t *Tracker) Touch(ctx context.Context, names ...Name) (err error) {
+func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
 	for _, n := range names {
 		if n.text == "" && n.kind != KindPrefix {
 			return ErrEmptyName
@@ -38,14 +40,16 @@ func (t *Tracker) Touch(ctx context.Context, names ...Name) (err error) {
 	if len(names) == 0 {
 		return nil
 	}
+	// R12, and before the announcement, however long that takes: its echo is passed over (see on), so that a fence here
+	// must find it done. What is loaded from here on reads what was committed before the call.
 	if !t.out.Has(guard.Own) {
-		defer t.apply(touchEvent, names...)
+		t.apply(touchEvent, names...)
 	}
 	if t.closed.Load() {
 		return ErrClosed
 	}
-	if err := t.announce(ctx, names); err != nil {
-		t.unsent.keep(names)
+	if failed, err := t.announce(ctx, names); err != nil {
+		t.unsent.keep(failed)
 		return fmt.Errorf("%w: %w", ErrNotAnnounced, err)
 	}
 	return nil
@@ -54,11 +58,12 @@ func (t *Tracker) Touch(ctx context.Context, names ...Name) (err error) {
 // Forget is [Tracker.Touch] in this process alone.
 func (t *Tracker) Forget(names ...Name) { t.apply("forget", names...) }
 
-// announce publishes names, or, when they are a storm (R13), that everything fell.
-func (t *Tracker) announce(ctx context.Context, names []Name) error {
+// announce publishes names, or, when they are a storm (R13), that everything fell. failed are those to try again: not
+// what the server refuses for good.
+func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, err error) {
 	channel := "__keyspace@" + strconv.Itoa(t.db) + "__:"
 	if len(names) > len(t.ledger.slots)/8 {
-		return t.rdb.Publish(ctx, channel+t.names+allUnder, t.echo).Err()
+		return names, t.rdb.Publish(ctx, channel+t.names+allUnder, t.echo).Err()
 	}
 	for len(names) > 0 {
 		n := min(len(names), publishBatch)
@@ -66,12 +71,16 @@ func (t *Tracker) announce(ctx context.Context, names []Name) error {
 		for _, name := range names[:n] {
 			pipe.Publish(ctx, channel+name.announced(t.names), t.echo)
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return err
+		cmds, perr := pipe.Exec(ctx)
+		err = cmp.Or(err, perr)
+		for i, cmd := range cmds {
+			if cerr := cmd.Err(); cerr != nil && !redis.HasErrorPrefix(cerr, "NOPERM") {
+				failed = append(failed, names[i])
+			}
 		}
 		names = names[n:]
 	}
-	return nil
+	return failed, err
 }
 
 // unsent are names whose announcement failed.
@@ -97,7 +106,7 @@ func (u *unsent) keep(names []Name) {
 		}
 		u.names[n] = struct{}{}
 	}
-	u.any.Store(true)
+	u.any.Store(len(u.names) > 0)
 }
 
 // take empties u. all is true when too many were kept.
@@ -136,13 +145,14 @@ func (t *Tracker) announceUnsent() {
 			continue
 		}
 		var err error
+		failed := names
 		if all {
 			err = t.rdb.Publish(t.life, "__keyspace@"+strconv.Itoa(t.db)+"__:"+t.names+allUnder, t.echo).Err()
 		} else {
-			err = t.announce(t.life, names)
+			failed, err = t.announce(t.life, names)
 		}
 		if err != nil {
-			t.unsent.keep(names)
+			t.unsent.keep(failed)
 			select { // the next heartbeat wakes us again: not at once
 			case <-t.life.Done():
 			case <-time.After(time.Second):

@@ -37,7 +37,7 @@ type Tracker struct {
 	out      guard.Set // tests alone
 
 	heartbeat time.Duration
-	covering  sync.Mutex              // held while covers are added
+	covering  sync.Mutex              // held while covers are added, and while closed is set
 	covers    atomic.Pointer[[]cover] // nil: every key
 	follow    bool
 
@@ -63,7 +63,8 @@ func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tra
 		return nil, errors.New("invalidate: rdb is nil: give a *redis.Client")
 	}
 	if !ok {
-		return nil, fmt.Errorf("invalidate: %T: %w", rdb, notify.ErrUnsupported)
+		return nil, fmt.Errorf("invalidate: %w: rdb is a %T: Cluster, Sentinel and Ring clients are not supported yet, "+
+			"give the *redis.Client of one primary", notify.ErrUnsupported, rdb)
 	}
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -272,7 +273,9 @@ func (t *Tracker) Staleness() time.Duration {
 // Close ends the subscription and waits for every goroutine. What is cached on this tracker is dead; caches on it load
 // through. Safe twice and from any goroutine; the second call returns nil once the first is done.
 func (t *Tracker) Close() error {
-	t.closed.Store(true)
+	t.covering.Lock()
+	t.closed.Store(true) // under covering: no goroutine starts after this
+	t.covering.Unlock()
 	t.end()
 	err := t.listener.Close()
 	t.wg.Wait()

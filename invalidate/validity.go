@@ -145,6 +145,12 @@ func (v *Validity) ProvenFor(began time.Time, bound time.Duration) bool {
 	return asked.since(v.proof) <= bound || mark != nil && asked.since(*mark) <= bound
 }
 
+// LoadedFor is ProvenFor for a load that began after the call, whatever has fallen since: what it read from memory was
+// proven for an instant no earlier than began minus bound.
+func (v *Validity) LoadedFor(began time.Time, bound time.Duration) bool {
+	return v.tracker != nil && instantOf(began).since(v.proof) <= bound
+}
+
 func (v *Validity) fallen() bool {
 	t := v.tracker
 	if t.epoch.Load() != v.epoch {

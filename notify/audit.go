@@ -30,7 +30,7 @@ type markers struct {
 
 // setUp proves the source before the session goes live: the same server, flags, markers (R11).
 func (s *session) setUp(ctx context.Context) error {
-	s.looked.Store(int64(s.clock()))
+	s.lookedAt(time.Now())
 	id, err := s.askWho(ctx)
 	if err != nil {
 		return handshakeFault(err, s.user())
@@ -200,12 +200,14 @@ func (s *session) mark(ctx context.Context, dbs []int) error {
 	return nil
 }
 
+func (s *session) lookedAt(t time.Time) { s.looked.Store(&t) }
+
 // audits looks at the source every AuditEvery, and at once after a flush (R11). SWAPDB and switched-off notifications
 // are found within AuditEvery + PongTimeout of the last look that found all well, or the session ends.
 func (s *session) audits() {
 	every := s.l.opts.AuditEvery
 	limit := every + s.l.opts.PongTimeout
-	good := time.Duration(s.looked.Load())
+	good := s.clock()                         // when the last good look began; setUp's was a moment ago
 	timer := time.NewTimer(rand.N(every) + 1) // so that a thousand instances do not look at once
 	defer timer.Stop()
 	for {
@@ -215,7 +217,7 @@ func (s *session) audits() {
 		case <-timer.C:
 		case <-s.relook:
 		}
-		began := s.clock()
+		began, at := s.clock(), time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), good+limit-began)
 		err := s.audit(ctx)
 		cancel()
@@ -225,7 +227,7 @@ func (s *session) audits() {
 			return
 		case err == nil:
 			good = began
-			s.looked.Store(int64(good))
+			s.lookedAt(at)
 			timer.Reset(every)
 		case errors.As(err, &found):
 			s.fail(found.reason, found.err)
@@ -310,7 +312,8 @@ func (s *session) auditMarkers(ctx context.Context, asked []reading, heard uint6
 	if err := s.mark(ctx, lost); err != nil || !gone {
 		return err
 	}
-	// The flush explains the loss, but a SWAPDB between it and the new marker would look the same: told as one more.
+	// The flush explains the loss, but a SWAPDB between it and the new marker would look the same: the hook is told
+	// of one more, readers are spared the repetition.
 	if err := s.await(ctx, s.l.askFence(true)); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -35,7 +36,8 @@ func newDesk(l *Listener) *desk {
 
 // ask runs what fill puts into a pipeline. It fails when the questions could not be put, or not now (BUSY, LOADING); that
 // the server refused one of them is for the caller to see in that command.
-func (d *desk) ask(ctx context.Context, fill func(redis.Pipeliner)) error {
+func (d *desk) ask(ctx context.Context, fill func(redis.Pipeliner)) (err error) {
+	defer unreadable(&err)
 	if d.conn == nil {
 		d.conn, d.met = d.client.EphemeralConn(), false
 	}
@@ -59,6 +61,13 @@ func (d *desk) ask(ctx context.Context, fill func(redis.Pipeliner)) error {
 		}
 	}
 	return nil
+}
+
+// unreadable makes an error of go-redis's panic over a reply of a shape or length that it does not expect.
+func unreadable(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the server sent what go-redis cannot read (%v)", p)
+	}
 }
 
 func (d *desk) hangUp() {

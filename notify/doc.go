@@ -49,6 +49,8 @@
 //
 //   - Notifications switched off and on again between two audits by somebody who is no listener, or databases swapped and swapped
 //     back, are not noticed. A listener that switches them on says so, and every other declares a gap there and then.
+//   - A SWAPDB in the round trip between a flush heard and the marker written anew looks like that flush. Hooks.Event is told of a
+//     second flush for its sake; readers are not.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
 //   - Without RESP3 (a proxy, an ACL that forbids CLIENT TRACKING) a flush is found by the audit alone.
 //   - What a user may not do is not proven; [Status].Reasons lists it in words.

@@ -40,11 +40,11 @@ type SetupError struct {
 }
 
 func (e *SetupError) Error() string {
-	s := "notify: setup: " + e.Missing
+	s := "notify: setup: " + e.Missing + "; mend it with: " + e.Fix
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		s += "; the cause: " + e.Err.Error()
 	}
-	return s + "; mend it with: " + e.Fix
+	return s
 }
 
 func (e *SetupError) Unwrap() error { return e.Err }

@@ -36,7 +36,7 @@ type Event struct {
 	DB      int       // Change only. Redis does not say which database was flushed
 	Key     string    // Change only; any bytes
 	Name    string    // Change only; what Redis calls it ("set", "del", "expired", ...) or what was published
-	Reason  string    // Gap only: one of the Gap... constants, fit for a metric label
+	Reason  string    // of a Gap: one of the Gap... constants, fit for a metric label; GapMarker on a Flush told to the hook once more
 	Dropped int       // Gap only, with GapOverflow: how many events this reader's queue lost
 	Channel string    // Change only, as received
 	Pattern string    // Change only, as received: the subscribed pattern that matched

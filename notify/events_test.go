@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gofreshet/freshet/internal/leak"
 	"github.com/gofreshet/freshet/internal/redistest"
@@ -161,7 +160,7 @@ func TestDatabases(t *testing.T) {
 func TestFlushIsHeardInOrder(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client(t)
-	l, r := recorded(t, rdb, Options{AuditEvery: 20 * time.Millisecond})
+	l, r := recorded(t, rdb, Options{AuditEvery: quick})
 	ctx := context.Background()
 	run(t, rdb, "SET a 1", "FLUSHALL", "SET b 1", "FLUSHDB", "SET c 1",
 		"EVAL redis.call('set','d',1)redis.call('flushall')redis.call('set','e',1) 0")

@@ -46,7 +46,12 @@ func (r *recorder) note(f func()) {
 
 func (r *recorder) hooks() Hooks {
 	return Hooks{
-		Event:  func(ev *Event) { r.note(func() { r.told = append(r.told, *ev) }) },
+		Event: func(ev *Event) {
+			if ev.Kind == Flush && ev.Reason != "" {
+				return // told once more, by an audit
+			}
+			r.note(func() { r.told = append(r.told, *ev) })
+		},
 		Pong:   func(sent, received time.Time) { r.note(func() { r.pongs++ }) },
 		Config: func(was, is string) { r.note(func() { r.configs = append(r.configs, was+">"+is) }) },
 	}

@@ -13,7 +13,7 @@ import (
 // fence is what any number of Fence calls wait for together: a ping that is sent after they asked.
 type fence struct {
 	done  chan struct{}
-	flush bool // guarded by Listener.mu until it is sent: a flush is told before it is done
+	flush bool // guarded by Listener.mu until it is sent: Hooks.Event is told of a flush before it is done
 }
 
 const (
@@ -97,8 +97,11 @@ func (s *session) talk() {
 		busy := time.Duration(s.busyUntil.Load())
 		_, n := s.wire.oldest()
 		sub, fences := s.l.due(now >= busy, n < mostPings)
-		if sub != nil && !s.say(&command{sub: sub}) {
-			return
+		if sub != nil {
+			if !s.say(&command{sub: sub}) {
+				return
+			}
+			s.nudge() // for the fences that wait behind it
 		}
 		if n < mostPings && (fences != nil || now >= beatAt) {
 			if !s.say(&command{nonce: s.nonce(), fences: fences}) {
@@ -139,7 +142,7 @@ func (l *Listener) due(subscribes, pings bool) (sub *subscribe, fences []*fence)
 		sub = l.planned
 		sub.sent = true
 	}
-	if subscribes && pings {
+	if subscribes && pings && sub == nil { // one at a time: what is not said is not to be lost
 		fences, l.fences = l.fences, nil
 	}
 	return sub, fences
@@ -164,10 +167,12 @@ func (s *session) silentAt() (time.Duration, bool) {
 }
 
 // sourceProven reports whether the source was looked at shortly enough before at (R11): else a pong says only that
-// whatever is sent has come.
-func (s *session) sourceProven(at time.Duration) bool {
+// whatever is sent has come. By both clocks, as R2 has it: the monotonic one sleeps with the machine.
+func (s *session) sourceProven(at time.Time) bool {
 	o := &s.l.opts
-	return o.AuditEvery < 0 || at <= time.Duration(s.looked.Load())+o.AuditEvery+o.PongTimeout
+	looked := *s.looked.Load()
+	age := max(at.Sub(looked), at.Round(0).Sub(looked.Round(0)))
+	return o.AuditEvery < 0 || age <= o.AuditEvery+o.PongTimeout
 }
 
 // pong handles the answer to the oldest ping: all that Redis executed before the ping was sent has been told (R8, R9).
@@ -181,10 +186,10 @@ func (s *session) pong(m *redis.Pong) error {
 	}
 	for _, f := range c.fences { // before the watermark vouches for what it flushes
 		if f.flush {
-			s.emit(Event{Kind: Flush})
+			s.tell(Event{Kind: Flush, Reason: GapMarker})
 		}
 	}
-	if hook := s.l.opts.Hooks.Pong; hook != nil && s.sourceProven(c.at) {
+	if hook := s.l.opts.Hooks.Pong; hook != nil && s.sourceProven(c.sent) {
 		s.guard(func() { hook(c.sent, time.Now()) })
 		if s.isDead() {
 			s.again(c)

@@ -42,11 +42,11 @@ type session struct {
 	wake      chan struct{} // nudges talk
 	busyUntil atomic.Int64  // a reading of clock: until then BUSY would be answered again
 
-	looked  atomic.Int64  // a reading of clock: when the last good look at the source began
-	flushes atomic.Uint64 // heard
-	relook  chan struct{} // nudges audit after a flush
-	markers markers       // the builder's, then audit's
-	doubts  struct {      // what Status tells
+	looked  atomic.Pointer[time.Time] // when the last good look at the source began
+	flushes atomic.Uint64             // heard
+	relook  chan struct{}             // nudges audit after a flush
+	markers markers                   // the builder's, then audit's
+	doubts  struct {                  // what Status tells
 		sync.Mutex
 		reasons []string
 	}

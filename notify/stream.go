@@ -69,11 +69,7 @@ func (s *session) asked(sub *subscription, key string) bool {
 
 // emit hands ev to the hook and then to every reader's queue; nothing here waits for anyone (I5).
 func (s *session) emit(ev Event) {
-	s.ev = ev
-	s.ev.At = time.Now()
-	if hook := s.l.opts.Hooks.Event; hook != nil {
-		s.guardEvent(hook)
-	}
+	s.tell(ev)
 	for _, q := range *s.l.queues.Load() {
 		if !q.wants(&s.ev) {
 			continue
@@ -85,6 +81,15 @@ func (s *session) emit(ev Event) {
 		if fresh {
 			s.l.countGap(GapOverflow)
 		}
+	}
+}
+
+// tell hands ev to the hook alone.
+func (s *session) tell(ev Event) {
+	s.ev = ev
+	s.ev.At = time.Now()
+	if hook := s.l.opts.Hooks.Event; hook != nil {
+		s.guardEvent(hook)
 	}
 }
 

@@ -100,7 +100,8 @@ func (sub *subscribe) rules() []string {
 }
 
 // send writes a command. One goroutine at a time does: the builder, then talk.
-func (s *session) send(ctx context.Context, c *command) error {
+func (s *session) send(ctx context.Context, c *command) (err error) {
+	defer unreadable(&err) // the first one dials, and reads what the handshake is answered
 	c.sent, c.at = time.Now(), s.clock()
 	s.wire.push(c) // before it can be answered
 	switch {

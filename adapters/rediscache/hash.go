@@ -23,7 +23,7 @@ func GetHash[V any](ctx context.Context, rdb redis.UniversalClient, key string) 
 		return none, err
 	}
 	depend(ctx, rdb, key)
-	return readOne(ctx, rdb, key, read)
+	return readWithin(ctx, rdb, key, read)
 }
 
 // NewHash makes a near cache over Redis hashes: entry k is the hash at opts.Prefix + the text of k, read into a struct
@@ -54,7 +54,7 @@ func hashReader[V any]() (reader[V], error) {
 		return func(ctx context.Context, sent time.Time) (v V, err error) {
 			held, err := all.Result()
 			if err != nil {
-				return v, err
+				return v, named(key, err)
 			}
 			if len(held) == 0 {
 				return v, redis.Nil

@@ -38,6 +38,7 @@ func TestHash(t *testing.T) {
 	do(t, rdb, "HSET", "p:b", "name", "desk")
 	do(t, rdb, "HSET", "p:bad", "price", "nine")
 	do(t, rdb, "SET", "p:string", "x")
+	fence(t, tr)
 	for n := range 2 {
 		r := read(t, c, "a")
 		v := r.Value
@@ -192,9 +193,10 @@ func TestHashTTL(t *testing.T) {
 // Seen to fail without the NoStore in expireFields.
 func TestHashLivesUnknown(t *testing.T) {
 	s := redistest.Start(t)
-	s.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all", "-pttl")
+	s.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all")
 	rdb := s.Client(t, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
 	c := hashes(t, connect(t, rdb, invalidate.Options{}), rdb)
+	s.AddUser(t, "app", "-pttl") // once the cache is there
 	do(t, rdb, "HSET", "p:a", "name", "v")
 	for range 2 {
 		if r := read(t, c, "a"); r.Value.Name != "v" || r.Hit {

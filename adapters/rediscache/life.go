@@ -11,6 +11,9 @@ import (
 // lasting is what PTTL and HPTTL answer for what lives for ever; other negative answers mean that it is gone.
 const lasting = -1
 
+// farAway, in milliseconds, is as good as for ever: 100 years.
+const farAway = 100 * 365 * 24 * 60 * 60 * 1000
+
 // pttl asks for milliseconds as they come: go-redis's own PTTL makes nanoseconds of -1 and -2.
 func pttl(ctx context.Context, pipe redis.Pipeliner, key string) *redis.Cmd {
 	return pipe.Do(ctx, "pttl", key)
@@ -28,7 +31,7 @@ func expire(ctx context.Context, sent time.Time, ttl *redis.Cmd) {
 
 func expireIn(ctx context.Context, sent time.Time, ms int64) {
 	switch {
-	case ms == lasting:
+	case ms == lasting, ms > farAway:
 	case ms < 0:
 		invalidate.NoStore(ctx)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gofreshet/freshet/cache"
@@ -23,6 +24,15 @@ const keysATrip = 500
 
 // askWithin bounds the questions of New to the server.
 const askWithin = 2 * time.Second
+
+// readWithin is readOne inside a load: what is built on a read that failed is not kept, unless the key is simply not there.
+func readWithin[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (V, error) {
+	v, err := readOne(ctx, rdb, key, read)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		invalidate.NoStore(ctx)
+	}
+	return v, err
+}
 
 func readOne[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (v V, err error) {
 	pipe := rdb.Pipeline()
@@ -61,6 +71,9 @@ func build[K comparable, V any](
 	if err := tracker.CheckClient(ctx, rdb); err != nil {
 		return nil, fmt.Errorf("rediscache: %w", err)
 	}
+	if err := mayRead(ctx, rdb, opts.Prefix, read); err != nil {
+		return nil, err
+	}
 	var c *cache.Cache[K, V]
 	opts.Load = func(ctx context.Context, k K) (V, error) {
 		return readOne(ctx, rdb, c.NameOf(k).Text(), read)
@@ -79,6 +92,30 @@ func build[K comparable, V any](
 	opts.Absent = redis.Nil
 	c, err := cache.New(tracker, opts)
 	return c, err
+}
+
+// mayRead asks once, for a key that nobody has, whether rdb's user may run what read runs. A command that is refused would
+// only keep everything out of memory, and nobody would know why.
+func mayRead[V any](ctx context.Context, rdb redis.UniversalClient, prefix string, read reader[V]) error {
+	pipe := rdb.Pipeline()
+	read(ctx, pipe, prefix+"freshet:may-read")
+	cmds, _ := pipe.Exec(ctx)
+	for _, cmd := range cmds {
+		err := cmd.Err()
+		if err != nil && redis.HasErrorPrefix(err, "NOPERM") && strings.Contains(err.Error(), "to run the") {
+			return fmt.Errorf("rediscache: the Redis user may not run %s: ACL SETUSER <user> +%s: %w",
+				strings.ToUpper(cmd.Name()), cmd.Name(), err)
+		}
+	}
+	return nil
+}
+
+// named says which key an error is about, but for an absence, which stays what it is.
+func named(key string, err error) error {
+	if errors.Is(err, redis.Nil) {
+		return err
+	}
+	return fmt.Errorf("rediscache: key %q: %w", key, err)
 }
 
 func readMany[K comparable, V any](

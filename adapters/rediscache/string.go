@@ -17,7 +17,7 @@ import (
 // the value is returned and what is being loaded is not kept.
 func GetString[V any](ctx context.Context, rdb redis.UniversalClient, key string, codec Codec[V]) (V, error) {
 	depend(ctx, rdb, key)
-	return readOne(ctx, rdb, key, stringReader(codec))
+	return readWithin(ctx, rdb, key, stringReader(codec))
 }
 
 // New makes a near cache over Redis strings: entry k is the string at opts.Prefix + the text of k. Load, LoadMany,
@@ -40,7 +40,7 @@ func stringReader[V any](codec Codec[V]) reader[V] {
 		return func(ctx context.Context, sent time.Time) (v V, err error) {
 			data, err := get.Bytes()
 			if err != nil {
-				return v, err
+				return v, named(key, err)
 			}
 			expire(ctx, sent, ttl)
 			if err := codec.Unmarshal(data, &v); err != nil {

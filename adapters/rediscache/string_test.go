@@ -40,6 +40,7 @@ func TestCodecs(t *testing.T) {
 		c, err := New(tr, rdb, codec, of(cache.Options[string, product]{}))
 		c = kept(t, c, err)
 		do(t, rdb, "SET", "p:"+key, `{"Name":"lamp","Price":9}`)
+		fence(t, tr)
 		for n := range 2 {
 			if r := read(t, c, key); r.Value != (product{"lamp", 9}) || r.Hit != (n > 0) {
 				t.Errorf("%+v", r)
@@ -259,9 +260,10 @@ func TestGoneBetweenGetAndPTTL(t *testing.T) {
 // Seen to fail without the NoStore in expire.
 func TestPTTLRefused(t *testing.T) {
 	s := redistest.Start(t)
-	s.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all", "-pttl")
+	s.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all")
 	rdb := s.Client(t, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
 	c := texts(t, connect(t, rdb, invalidate.Options{}), rdb)
+	s.AddUser(t, "app", "-pttl") // once the cache is there
 	do(t, rdb, "SET", "p:a", "v")
 	for range 2 {
 		if r := read(t, c, "a"); r.Value != "v" || r.Hit {
