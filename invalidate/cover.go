@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/gofreshet/freshet/notify"
 )
 
 // Cover makes sure that every key that begins with one of prefixes is heard. With Options.FollowCaches it subscribes
@@ -18,7 +20,7 @@ func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
 	for _, p := range prefixes {
 		switch {
 		case t.own(p):
-			return fmt.Errorf("%w: %q lies in Options.Notify.Namespace, whose keys are Freshet's: choose another prefix, "+
+			return fmt.Errorf("%w: %q is Freshet's own, in Options.Notify.Namespace: choose another prefix, "+
 				"or another namespace", ErrNotCovered, p)
 		case t.heard(p):
 		case !t.follow:
@@ -65,10 +67,11 @@ func (t *Tracker) start(f func()) bool {
 	return true
 }
 
-// own reports whether text lies in the namespace, where keys are names, markers and canaries: nobody is told when one
-// changes.
+// own reports whether text names what the listener keeps to itself under the namespace: names that are no keys, markers
+// and canaries, of whose changes nobody is told. Other keys there are keys like any.
 func (t *Tracker) own(text string) bool {
-	return strings.HasPrefix(text, strings.TrimSuffix(t.names, namesUnder))
+	rest, ok := strings.CutPrefix(text, strings.TrimSuffix(t.names, namesUnder))
+	return ok && (strings.HasPrefix(rest, namesUnder) || notify.Own(rest))
 }
 
 // hear adds prefixes that are subscribed to from now on. R10: a load that began before this has a lower stamp.

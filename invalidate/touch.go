@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gofreshet/freshet/internal/guard"
-	"github.com/redis/go-redis/v9"
 )
 
 // touchEvent is what an announcement looks like on the stream: an event that Redis itself never sends.
@@ -58,8 +57,7 @@ func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
 // Forget is [Tracker.Touch] in this process alone.
 func (t *Tracker) Forget(names ...Name) { t.apply("forget", names...) }
 
-// announce publishes names, or, when they are a storm (R13), that everything fell. failed are those to try again: not
-// what the server refuses for good.
+// announce publishes names, or, when they are a storm (R13), that everything fell. failed are those to try again.
 func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, err error) {
 	channel := "__keyspace@" + strconv.Itoa(t.db) + "__:"
 	if len(names) > len(t.ledger.slots)/8 {
@@ -74,7 +72,7 @@ func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, er
 		cmds, perr := pipe.Exec(ctx)
 		err = cmp.Or(err, perr)
 		for i, cmd := range cmds {
-			if cerr := cmd.Err(); cerr != nil && !redis.HasErrorPrefix(cerr, "NOPERM") {
+			if cmd.Err() != nil {
 				failed = append(failed, names[i])
 			}
 		}

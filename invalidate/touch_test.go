@@ -41,6 +41,7 @@ func TestTouch(t *testing.T) {
 	} {
 		mine, theirs := load(t, here, t.Context(), c.falls), load(t, there, t.Context(), c.falls)
 		spared, alsoSpared := load(t, here, t.Context(), c.stays), load(t, there, t.Context(), c.stays)
+		fence(t, there) // what was set up has been heard
 		heard.read()
 		touch(t, here, c.touched)
 		if mine.Valid(long) {

@@ -67,6 +67,10 @@ func (s *session) asked(sub *subscription, key string) bool {
 	return prefixes == nil || slices.ContainsFunc(*prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
+// Own reports whether a key of this name under Options.Namespace is a listener's own, a marker or a canary: its events
+// are told to nobody.
+func Own(name string) bool { return name == markerName || strings.HasPrefix(name, canaryName) }
+
 // emit hands ev to the hook and then to every reader's queue; nothing here waits for anyone (I5).
 func (s *session) emit(ev Event) {
 	s.tell(ev)
