@@ -71,10 +71,14 @@ func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, er
 		}
 		cmds, perr := pipe.Exec(ctx)
 		err = cmp.Or(err, perr)
+		before := len(failed)
 		for i, cmd := range cmds {
 			if cmd.Err() != nil {
 				failed = append(failed, names[i])
 			}
+		}
+		if perr != nil && len(failed) == before { // a hook of the client's stopped them and blamed none
+			failed = append(failed, names[:n]...)
 		}
 		names = names[n:]
 	}
