@@ -84,12 +84,6 @@ func (c *Cache[K, V]) load(
 			c.counters.joined.Add(1)
 			return f.entry, true, nil
 		}
-		if !fresh { // somebody else's next flight may have landed already
-			if e := c.find(h, k); e != nil && e.valid.Valid(bound) {
-				c.counters.joined.Add(1)
-				return e, true, nil
-			}
-		}
 	}
 }
 
@@ -101,7 +95,9 @@ func (c *Cache[K, V]) willDo(f *flight[K, V], asked time.Time, bound time.Durati
 	return c.out(guard.Join) || f.entry.valid.ProvenFor(asked, bound)
 }
 
-// board finds k's flight or starts one. ride is false when f can only be waited out: its result is of no use.
+// board finds k's flight or starts one, unless one has landed since the caller looked: it leaves the board after its
+// entry is in the store, so who finds neither is the next. ride is false when f can only be waited out: its result is of
+// no use.
 func (c *Cache[K, V]) board(
 	ctx context.Context, k K, h uint64, load func(context.Context, K) (V, error), bound time.Duration,
 	asked time.Time, fresh bool,
@@ -118,6 +114,11 @@ func (c *Cache[K, V]) board(
 		}
 		return f, false, ride, nil
 	}
+	if !fresh {
+		if f = c.landed(h, k, bound); f != nil {
+			return f, false, true, nil
+		}
+	}
 	lctx, expired, cancel, finish := c.loadContext(ctx)
 	f = c.newFlight(k, bound, expired, cancel)
 	c.loads.Go(func() {
@@ -125,6 +126,17 @@ func (c *Cache[K, V]) board(
 		c.fly(f.node.in(lctx), k, h, f, load)
 	})
 	return f, true, true, nil
+}
+
+// landed is the flight that brought what memory has of k, if that may be served; else nil.
+func (c *Cache[K, V]) landed(h uint64, k K, bound time.Duration) *flight[K, V] {
+	e := c.find(h, k)
+	if e == nil || !e.valid.Valid(bound) {
+		return nil
+	}
+	f := &flight[K, V]{began: time.Now(), bound: bound, node: &node{}, done: make(chan struct{}), entry: e}
+	close(f.done)
+	return f
 }
 
 // newFlight puts a flight with one waiter on the board. Call with flights.mu held.

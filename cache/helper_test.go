@@ -81,7 +81,11 @@ func (o *origin) load(ctx context.Context, _ string) (int64, error) {
 		return v, nil
 	}
 	g := &gate{ctx: ctx, read: v, open: make(chan error)}
-	o.gates <- g
+	select {
+	case o.gates <- g:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	select {
 	case err := <-g.open:
 		return v, err

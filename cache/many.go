@@ -156,12 +156,15 @@ func (c *Cache[K, V]) boardMany(ctx context.Context, ks []K, hashes map[K]uint64
 	mine = make(map[K]bool)
 	for i, k := range ks {
 		f := c.flights.byKey[k]
-		switch {
-		case f != nil && !f.timedOut() && f.abandoned:
+		if f != nil && f.timedOut() {
+			f = nil
+		}
+		if f != nil && f.abandoned {
 			continue
-		case f != nil && !f.timedOut():
+		}
+		if f != nil {
 			f.waiters++
-		default:
+		} else if f = c.landed(hashes[k], k, bound); f == nil {
 			f = c.newFlight(k, bound, expired, cancel)
 			f.node = b.node
 			b.waited.Add(1)
