@@ -31,12 +31,14 @@ type Cache[K comparable, V any] struct {
 	counters counters
 }
 
-// entry is what the store keeps: never changed after it is stored.
+// entry is what the store keeps: never changed after it is stored, and stored once at most. One allocation holds it all:
+// a hit costs what it has to wait for memory.
 type entry[K comparable, V any] struct {
-	key   K // compared at each hit: the store knows hashes alone
-	value V
-	err   error // the loader's own, when the key is absent
-	valid invalidate.Validity
+	store.Slot   // the store's own
+	key        K // compared at each hit: the store knows hashes alone
+	value      V
+	valid      invalidate.Validity
+	err        error // the loader's own, when the key is absent
 }
 
 // New makes a cache on tracker. It fails where the options are no good (the error names the field), where Prefix lies
@@ -84,11 +86,17 @@ func New[K comparable, V any](tracker *invalidate.Tracker, opts Options[K, V]) (
 	cfg := store.Config{
 		MaxCost:      opts.MaxBytes,
 		CountEntries: opts.MaxEntries > 0,
-		Evicted: func(_ uint64, e any) {
-			c.counters.evicted.Add(1)
-			if e, ok := e.(*entry[K, V]); ok {
-				c.evict(e, "capacity")
+		Hits:         c.counters.hits,
+		Dead:         func(e any) bool { return c.dead(e.(*entry[K, V])) },
+		Evicted: func(_ uint64, v any) {
+			e := v.(*entry[K, V])
+			reason := "capacity"
+			if _, s := e.valid.Check(c.opts.MaxStaleness); s == invalidate.Fallen || s == invalidate.Expired {
+				reason = s.String()
+			} else {
+				c.counters.evicted.Add(1)
 			}
+			c.evict(e, reason)
 		},
 	}
 	if cfg.CountEntries {
@@ -322,6 +330,12 @@ func (c *Cache[K, V]) give(e *entry[K, V]) (V, error) {
 		return c.opts.Clone(e.value), nil
 	}
 	return e.value, e.err
+}
+
+// dead reports that e can never be served again.
+func (c *Cache[K, V]) dead(e *entry[K, V]) bool {
+	_, s := e.valid.Check(c.opts.MaxStaleness)
+	return s == invalidate.Fallen || s == invalidate.Expired
 }
 
 func (c *Cache[K, V]) evict(e *entry[K, V], reason string) {

@@ -89,7 +89,8 @@ type Hooks[K comparable] struct {
 	Loaded func(k K, took time.Duration, err error)
 	// Refused is called after a load whose result was not stored, because it fell meanwhile or must not be kept.
 	Refused func(k K)
-	// Evict is called when an entry left: "capacity", or, when a read found it dead, "fallen" or "expired".
+	// Evict is called when an entry left, for want of room: "capacity", or dead, when a read or one who needed its room
+	// found it: "fallen" or "expired".
 	Evict func(k K, reason string)
 }
 

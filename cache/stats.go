@@ -67,6 +67,14 @@ func (s *stripe) hit(staleness time.Duration) {
 	}
 }
 
+// hits is all hits so far.
+func (c *counters) hits() (n uint64) {
+	for i := range c.stripes {
+		n += c.stripes[i].hits.Load()
+	}
+	return n
+}
+
 // Stats returns the counters. They are read one by one, not at one instant.
 func (c *Cache[K, V]) Stats() Stats {
 	n := &c.counters

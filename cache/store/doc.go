@@ -4,13 +4,17 @@
 // # One entry's way
 //
 // A loaded entry is linked into a hash table and stands as the newest in the
-// window, a list of a fifth of the capacity: the next Get finds it. Reads look
+// window, a list of a part of the capacity: the next Get finds it. Reads look
 // into the table alone; they take no lock, allocate nothing and leave no more
 // than a mark on the entry. When the window is full, its oldest entry goes
 // round once more if it was read meanwhile, and otherwise is handed to
 // ristretto, which judges by the frequency of requests whether it may stay and
 // who goes instead. What ristretto throws out though it was read since it was
 // last looked at comes back to the window; the rest leaves the table.
+//
+// How much of the capacity the window has is learned from the hit ratio, where
+// Config.Hits tells it; it begins with a fifth. Entries that Config.Dead knows
+// to be of no more use leave before the living.
 //
 // So ristretto decides who stays and nothing else. A Set that it delays, drops
 // or takes for another, a Del that a late Set overtakes, a Close beside a call:

@@ -13,12 +13,12 @@ import (
 // seen tells it. All methods belong to the holder of the store's mu, which is
 // what keeps ristretto's Close away from its other calls.
 type judge struct {
-	cache *ristretto.Cache[uint64, *node] // nil when the main part has no room at all
+	cache *ristretto.Cache[uint64, ticket] // nil when the main part has no room at all
 
 	told uint32 // requests since the last backlog
 
 	mu  sync.Mutex // a leaf: ristretto's goroutine takes no other lock
-	out []*node    // refused or thrown out since the last settle
+	out []uint64   // hashes refused or thrown out since the last settle
 }
 
 const (
@@ -37,19 +37,24 @@ const (
 	lotsPerYield = 2
 )
 
+// ticket is what ristretto keeps of a slot. Not the slot: a Set of the same hash and cost puts another in its place.
+type ticket struct {
+	hash uint64
+	held bool // false in the zero ticket, of one forgotten a moment ago
+}
+
 // newJudge makes one for about entries entries of maxCost in all.
 func newJudge(entries, maxCost int64) (*judge, error) {
 	j := &judge{}
 	if maxCost == 0 {
 		return j, nil
 	}
-	put := func(i *ristretto.Item[*node]) {
-		// Nil when it was forgotten a moment ago.
-		if i.Value != nil {
-			j.put(i.Value)
+	put := func(i *ristretto.Item[ticket]) {
+		if i.Value.held {
+			j.put(i.Value.hash)
 		}
 	}
-	cache, err := ristretto.NewCache(&ristretto.Config[uint64, *node]{
+	cache, err := ristretto.NewCache(&ristretto.Config[uint64, ticket]{
 		NumCounters:        max(64, min(entries, maxCounters/countersPerEntry)*countersPerEntry),
 		MaxCost:            maxCost,
 		BufferItems:        countsAtOnce,
@@ -65,9 +70,9 @@ func newJudge(entries, maxCost int64) (*judge, error) {
 	return j, nil
 }
 
-func (j *judge) put(n *node) {
+func (j *judge) put(hash uint64) {
 	j.mu.Lock()
-	j.out = append(j.out, n)
+	j.out = append(j.out, hash)
 	j.mu.Unlock()
 }
 
@@ -95,24 +100,28 @@ func (j *judge) backlog() bool {
 	return true
 }
 
+// resize sets how much the main part may hold. What is too much leaves with the
+// next one that is taken in.
+func (j *judge) resize(maxCost int64) { j.cache.UpdateMaxCost(maxCost) }
+
 // offer hands n over. The verdict comes with settle.
-func (j *judge) offer(n *node) {
+func (j *judge) offer(n *Slot) {
 	n.where = inMain
-	if j.cache == nil || !j.cache.Set(key(n.hash), n, n.cost) {
-		j.put(n)
+	if j.cache == nil || !j.cache.Set(key(n.hash), ticket{n.hash, true}, n.cost) {
+		j.put(n.hash)
 	}
 }
 
-// forget takes back n, on which settle's verdict was to stay. Another node of
+// forget takes back n, on which settle's verdict was to stay. Another slot of
 // its hash may be offered at once: ristretto does these two in order.
-func (j *judge) forget(n *node) {
+func (j *judge) forget(n *Slot) {
 	n.where = gone
 	j.cache.Del(key(n.hash))
 }
 
-// settle waits for the verdicts on all that was offered, and gives the nodes
-// that did not stay. Some may have been forgotten since.
-func (j *judge) settle() []*node {
+// settle waits for the verdicts on all that was offered, and gives the
+// hashes that did not stay. Some may have been forgotten since.
+func (j *judge) settle() []uint64 {
 	if j.cache != nil {
 		j.cache.Wait()
 	}

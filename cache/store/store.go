@@ -51,8 +51,18 @@ type Config struct {
 	// bytes; 0 assumes 1 KiB each. Ignored with CountEntries.
 	ExpectedEntries int64
 
+	// Hits, if not nil, says how many requests have been answered from the store
+	// so far: what an engine that adapts learns by. It is asked now and then, on
+	// any goroutine, must not block and must not call the store.
+	Hits func() uint64
+
+	// Dead, if not nil, reports whether entry can never be served again: an engine
+	// may then let it go before the living. It must not block and must not call
+	// the store.
+	Dead func(entry any) bool
+
 	// Evicted, if not nil, is called once for each entry that left for want of
-	// room, after it left: not for those replaced, removed by Del, dropped by
+	// room or because it was Dead, after it left: not for those replaced, removed by Del, dropped by
 	// Close or never kept. It runs on any goroutine, must not block and must
 	// not call the store.
 	Evicted func(hash uint64, entry any)

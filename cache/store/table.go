@@ -2,7 +2,7 @@ package store
 
 import "sync/atomic"
 
-// table finds nodes by their hash. Reads take no lock. Writes belong to the
+// table finds slots by their hash. Reads take no lock. Writes belong to the
 // holder of the store's mu.
 type table struct {
 	buckets atomic.Pointer[buckets]
@@ -16,25 +16,25 @@ type table struct {
 
 type buckets struct {
 	shift uint8 // 64 - log2(len(heads))
-	heads []atomic.Pointer[node]
+	heads []atomic.Pointer[Slot]
 }
 
 const minBits = 6
 
 func newBuckets(bits uint8) *buckets {
-	return &buckets{shift: 64 - bits, heads: make([]atomic.Pointer[node], 1<<bits)}
+	return &buckets{shift: 64 - bits, heads: make([]atomic.Pointer[Slot], 1<<bits)}
 }
 
 // head takes the highest bits, which all bits of the hash have a part in.
-func (b *buckets) head(hash uint64) *atomic.Pointer[node] {
+func (b *buckets) head(hash uint64) *atomic.Pointer[Slot] {
 	return &b.heads[spread(hash)>>b.shift]
 }
 
 // spread is Fibonacci hashing: hashes need but differ.
 func spread(hash uint64) uint64 { return hash * 0x9E3779B97F4A7C15 }
 
-// find returns the node of hash, or nil; sure is false when a nil may be wrong.
-func (t *table) find(hash uint64) (n *node, sure bool) {
+// find returns the slot of hash, or nil; sure is false when a nil may be wrong.
+func (t *table) find(hash uint64) (n *Slot, sure bool) {
 	turn := t.turn.Load()
 	for n = t.buckets.Load().head(hash).Load(); n != nil; n = n.next.Load() {
 		if n.hash == hash {
@@ -44,9 +44,9 @@ func (t *table) find(hash uint64) (n *node, sure bool) {
 	return nil, turn&1 == 0 && t.turn.Load() == turn
 }
 
-// add puts n before any other node of its hash.
-func (t *table) add(n *node) {
-	// At most half full: a read goes past another node one time in four, and each costs it a cache line.
+// add puts n in, whose hash is not there.
+func (t *table) add(n *Slot) {
+	// At most half full: a read goes past another slot one time in four, and each costs it a cache line.
 	if 2*t.len.Load() >= int64(len(t.buckets.Load().heads)) {
 		t.grow()
 	}
@@ -58,13 +58,23 @@ func (t *table) add(n *node) {
 
 // remove unlinks n, which is in the table. A reader that stands on it goes on
 // to the rest of the chain.
-func (t *table) remove(n *node) {
+func (t *table) remove(n *Slot) {
 	at := t.buckets.Load().head(n.hash)
 	for p := at.Load(); p != n; p = at.Load() {
 		at = &p.next
 	}
 	at.Store(n.next.Load())
 	t.len.Add(-1)
+}
+
+// replace puts n, of the same hash, where old is: a reader meets one or the other.
+func (t *table) replace(old, n *Slot) {
+	at := t.buckets.Load().head(n.hash)
+	for p := at.Load(); p != old; p = at.Load() {
+		at = &p.next
+	}
+	n.next.Store(old.next.Load())
+	at.Store(n)
 }
 
 func (t *table) grow() {

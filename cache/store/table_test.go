@@ -17,14 +17,14 @@ func newTestTable() *table {
 // are few and equal in their high bits after spreading often enough.
 func TestTableIsAMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	tab, want := newTestTable(), map[uint64]*node{}
+	tab, want := newTestTable(), map[uint64]*Slot{}
 	for range 50_000 {
 		h := rng.Uint64N(3000)
 		if n := want[h]; n != nil && rng.IntN(2) == 0 {
 			tab.remove(n)
 			delete(want, h)
 		} else if n == nil {
-			want[h] = newNode(h, &h, 1)
+			want[h] = slotFor(h, &h, 1)
 			tab.add(want[h])
 		}
 		probe := rng.Uint64N(3000)
@@ -37,20 +37,39 @@ func TestTableIsAMap(t *testing.T) {
 	}
 }
 
-// A newer node of the same hash is found in place of the older, which can then
-// be removed without a moment at which neither is found.
-func TestTableNewestFirst(t *testing.T) {
+// A reader beside replacements meets the one or the other at every moment, wherever in the chain it stands. Fails when
+// replace takes old out before it puts n in, or puts n first in the chain and then takes old out.
+func TestTableReplacesUnderReaders(t *testing.T) {
+	const residents = 256 // 64 to a chain
 	tab := newTestTable()
-	old, now := newNode(7, new(int), 1), newNode(7, new(int), 1)
-	tab.add(old)
-	tab.add(now)
-	if n, _ := tab.find(7); n != now {
-		t.Fatal("the older node is found")
+	tab.buckets.Store(newBuckets(2))
+	b := tab.buckets.Load()
+	for h := range uint64(residents) {
+		n := slotFor(h, &h, 1)
+		n.next.Store(b.head(h).Load())
+		b.head(h).Store(n)
 	}
-	tab.remove(old)
-	if n, _ := tab.find(7); n != now {
-		t.Fatal("removing the older node removed the newer")
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !done.Load() {
+				for h := range uint64(residents) {
+					if n, _ := tab.find(h); n == nil {
+						t.Errorf("%d is there and was not found", h)
+						return
+					}
+				}
+			}
+		})
 	}
+	for i := range uint64(100_000) {
+		h := i * 7 % residents
+		old, _ := tab.find(h)
+		tab.replace(old, slotFor(h, &i, 1))
+	}
+	done.Store(true)
+	wg.Wait()
 }
 
 // Readers beside growth and removals: whoever is there throughout is found, or
@@ -59,7 +78,7 @@ func TestTableGrowsUnderReaders(t *testing.T) {
 	const residents = 64
 	tab := newTestTable()
 	for h := range uint64(residents) {
-		tab.add(newNode(h, &h, 1))
+		tab.add(slotFor(h, &h, 1))
 	}
 	var done atomic.Bool
 	var wg sync.WaitGroup
@@ -75,9 +94,9 @@ func TestTableGrowsUnderReaders(t *testing.T) {
 			}
 		})
 	}
-	var others []*node
+	var others []*Slot
 	for h := uint64(residents); h < 40_000; h++ {
-		n := newNode(h, &h, 1)
+		n := slotFor(h, &h, 1)
 		tab.add(n)
 		others = append(others, n)
 		if len(others) > 2 && h%3 == 0 {

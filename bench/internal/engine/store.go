@@ -12,17 +12,21 @@ import (
 // the near cache.
 func Store(name string, open store.Factory) Kind {
 	return Kind{Name: name, Varies: true, Open: func(capacity int, _ []workload.Op) (Engine, func() error, error) {
-		s, err := open(store.Config{MaxCost: int64(capacity), CountEntries: true})
+		e := &stored{seed: maphash.MakeSeed()}
+		s, err := open(store.Config{MaxCost: int64(capacity), CountEntries: true, Hits: func() uint64 { return e.hits },
+			Dead: func(entry any) bool { return entry.(*storedEntry).fallen }})
 		if err != nil {
 			return nil, nil, err
 		}
-		return &stored{s: s, seed: maphash.MakeSeed()}, s.Close, nil
+		e.s = s
+		return e, s.Close, nil
 	}}
 }
 
 type stored struct {
 	s    store.Store
 	seed maphash.Seed
+	hits uint64
 }
 
 type storedEntry struct {
@@ -33,6 +37,7 @@ type storedEntry struct {
 func (e *stored) Read(key uint64) bool {
 	hash := maphash.Comparable(e.seed, key)
 	if entry := e.find(hash, key); entry != nil && !entry.fallen {
+		e.hits++
 		return true
 	}
 	e.s.Set(hash, &storedEntry{key: key}, 1)
