@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofreshet/freshet/internal/guard"
@@ -152,13 +153,29 @@ func (c *Cache[K, V]) newFlight(k K, bound time.Duration, expired <-chan struct{
 	return f
 }
 
+// cancelGrace is how long a load that nobody waits for has to end, before another may begin beside it: there are
+// clients that heed a deadline and no cancellation, and would keep a key from being read until LoadTimeout. So at most
+// one load a key and second is left to itself.
+const cancelGrace = time.Second
+
 // loadContext is R5: the caller's values without its cancellation, LoadTimeout applied. cancel ends the load alone, so
-// that expired still tells a timeout from a cancellation; finish releases everything.
+// that expired still tells a timeout from a cancellation, but for cancelGrace; finish releases everything.
 func (c *Cache[K, V]) loadContext(ctx context.Context) (
 	lctx context.Context, expired <-chan struct{}, cancel, finish context.CancelFunc,
 ) {
-	timed, finish := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
-	lctx, cancel = context.WithCancel(timed)
+	timed, release := context.WithTimeout(context.WithoutCancel(ctx), c.opts.LoadTimeout)
+	lctx, stop := context.WithCancel(timed)
+	var grace atomic.Pointer[time.Timer]
+	cancel = func() {
+		stop()
+		grace.Store(time.AfterFunc(cancelGrace, release))
+	}
+	finish = func() {
+		release()
+		if t := grace.Load(); t != nil {
+			t.Stop()
+		}
+	}
 	return lctx, timed.Done(), cancel, finish
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +210,39 @@ func TestR5Cancellation(t *testing.T) {
 	o.next(t).open <- nil
 	if v, err := fourth.wait(t); v != 1 || err != nil {
 		t.Errorf("after an abandoned load: %d, %v", v, err)
+	}
+}
+
+// R5: a load that hears no cancellation keeps its key from being read for cancelGrace, not for LoadTimeout; what it
+// brings in the end is not stored. Seen to fail (the second call waits for LoadTimeout) without cancel's timer.
+func TestR5DeafLoad(t *testing.T) {
+	tr := tracker(t)
+	deaf := make(chan struct{})
+	end := sync.OnceFunc(func() { close(deaf) })
+	var loads atomic.Int64
+	c := build(t, tr, Options[string, int64]{Load: func(context.Context, string) (int64, error) {
+		n := loads.Add(1)
+		if n == 1 {
+			<-deaf
+		}
+		return n, nil
+	}})
+	t.Cleanup(end)
+	ctx, giveUp := context.WithCancel(t.Context())
+	first := async(func() (int64, error) { return c.Get(ctx, "a") })
+	waiting(t, c, "a", 1)
+	giveUp()
+	if _, err := first.wait(t); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	second := async(func() (int64, error) { return c.Get(t.Context(), "a") })
+	v, err := second.wait(t)
+	end()
+	if v != 2 || err != nil {
+		t.Errorf("beside a load that nobody waits for: %d, %v", v, err)
+	}
+	if v, ok := c.Peek("a"); v != 2 || !ok {
+		t.Errorf("afterwards memory has %d, %v", v, ok)
 	}
 }
 
