@@ -15,15 +15,23 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/gofreshet/freshet/bench/herd"
 	"github.com/gofreshet/freshet/bench/hitratio"
+	"github.com/gofreshet/freshet/bench/ingest"
 	"github.com/gofreshet/freshet/bench/internal/report"
+	"github.com/gofreshet/freshet/bench/latency"
 	"github.com/gofreshet/freshet/bench/size"
+	"github.com/gofreshet/freshet/bench/staleness"
 )
 
 func commands() []report.Command {
 	all := []report.Command{
 		hitratio.Command(),
 		size.Command(),
+		latency.Command(),
+		herd.Command(),
+		staleness.Command(),
+		ingest.Command(),
 	}
 	return append(all, reportCommand(all))
 }

@@ -34,6 +34,10 @@ type Options struct {
 	// Stories is how many violations are told in full. Default 5.
 	Stories int
 
+	// Each, if not nil, is called with every read of the history in turn, but those of values that nobody had written, and
+	// with how long before its start the value had been replaced: what is proven, and what is possible.
+	Each func(r Read, least, most time.Duration)
+
 	// Require names promises that must have been put to the test: Check returns ErrUntested when no read of the
 	// history could have broken one of them.
 	Require []Kind
@@ -179,6 +183,9 @@ func (c *checker) judge(r Read) {
 	}
 	staleness, upper := tl.staleness(r, seen)
 	c.report.count(r, staleness, upper)
+	if c.o.Each != nil {
+		c.o.Each(r, staleness, upper)
+	}
 	c.order(r, seen)
 	v := Violation{Read: r, Staleness: staleness}
 	superseded := seen.superseded

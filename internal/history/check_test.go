@@ -2,6 +2,7 @@ package history
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,9 +224,15 @@ func TestReportCounts(t *testing.T) {
 		},
 		ReadErrors: 3,
 	}
-	r, err := Check(h, Options{Require: []Kind{I2}})
+	var each []time.Duration
+	r, err := Check(h, Options{Require: []Kind{I2}, Each: func(_ Read, least, most time.Duration) {
+		each = append(each, least, most)
+	}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := []time.Duration{0, 10, 21, 31, 37, 42, 0, 13, 24, 34}; !slices.Equal(each, want) {
+		t.Errorf("Each was told %d, want %d", each, want)
 	}
 	if r.Reads != 5 || r.Hits != 3 || r.Writes != 3 || r.UnknownWrites != 1 || r.ReadErrors != 3 {
 		t.Errorf("counts: %v", r)

@@ -39,6 +39,9 @@ type Config struct {
 	// Faults are done one at a time, chosen at random, FaultPause (default Duration/10) apart.
 	Faults     []Step
 	FaultPause time.Duration
+
+	// Quiet, if not nil, is called when writers, readers and faults have ended, and before each key is read once more.
+	Quiet func(ctx context.Context)
 }
 
 // Instance is a cache under test.
@@ -104,6 +107,9 @@ func Run(ctx context.Context, c Config) (*History, error) {
 		cancel()
 	}
 	wg.Wait()
+	if err == nil && r.Quiet != nil {
+		r.Quiet(ctx)
+	}
 	r.final()
 	h := c.Recorder.History()
 	h.Seed = c.Seed

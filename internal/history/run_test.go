@@ -176,6 +176,35 @@ func TestRunCatches(t *testing.T) {
 	}
 }
 
+// What happens while all is quiet comes after every write, and before the last look at every key.
+func TestRunQuiet(t *testing.T) {
+	leak.Check(t)
+	s := newToy()
+	s.deaf = true
+	c := s.config()
+	c.Recorder, c.Keys = s.rec, 4
+	var quiet time.Duration
+	c.Quiet = func(context.Context) { quiet = s.rec.Now() }
+	h, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range h.Writes {
+		if quiet == 0 || w.Start > quiet {
+			t.Fatalf("%v was not over when all was quiet, at %v", w, quiet)
+		}
+	}
+	last := 0
+	for _, r := range h.Reads {
+		if r.Start >= quiet {
+			last++
+		}
+	}
+	if last != c.Keys {
+		t.Errorf("%d reads after all was quiet, want one for each of %d keys", last, c.Keys)
+	}
+}
+
 func TestRunEndsWithFailedStep(t *testing.T) {
 	leak.Check(t)
 	s := newToy()

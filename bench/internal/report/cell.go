@@ -28,6 +28,11 @@ func SpreadOf(figures ...float64) Spread {
 	return Spread{Median: (s[(n-1)/2] + s[n/2]) / 2, Min: s[0], Max: s[n-1]}
 }
 
+// Below reports whether s is less than t by more than share, and in each of its rounds less than t's median.
+func (s Spread) Below(t Spread, share float64) bool {
+	return s.Median < t.Median*(1-share) && s.Max < t.Median
+}
+
 // String is the median, with "(min..max)" behind it when the rounds differ as
 // far as the digits show.
 func (s Spread) String() string {

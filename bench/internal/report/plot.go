@@ -24,7 +24,7 @@ type Chart struct {
 	YLabel string   `json:"y"`
 	Labels []string `json:"labels,omitempty"` // not empty: bars
 	LogX   bool     `json:"log_x,omitempty"`  // lines only
-	LogY   bool     `json:"log_y,omitempty"`  // lines only: a bar begins at 0
+	LogY   bool     `json:"log_y,omitempty"`  // a bar then begins at the power of ten below the least figure, not at 0
 	Series []Series `json:"series"`
 }
 
@@ -133,23 +133,5 @@ func (c Chart) lines(p *plot.Plot) error {
 			p.X.Max *= 2
 		}
 	}
-	return nil
-}
-
-func (c Chart) bars(p *plot.Plot) error {
-	width := chartWidth * 7 / 10 / vg.Length(len(c.Labels)*max(1, len(c.Series)))
-	for i, s := range c.Series {
-		bar, err := plotter.NewBarChart(plotter.Values(s.Y), width)
-		if err != nil {
-			return err
-		}
-		bar.Color, bar.LineStyle.Width = plotutil.Color(i), 0
-		bar.Offset = width * (vg.Length(i) - vg.Length(len(c.Series)-1)/2)
-		p.Add(bar)
-		p.Legend.Add(s.Name, bar)
-	}
-	p.NominalX(c.Labels...)
-	p.Y.Min = 0
-	p.Y.Max *= 1.2 // room for the legend
 	return nil
 }

@@ -26,6 +26,23 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestBelow(t *testing.T) {
+	for _, c := range []struct {
+		s, t Spread
+		want bool
+	}{
+		{SpreadOf(90, 93, 94), SpreadOf(100), true},
+		{SpreadOf(96), SpreadOf(100), false},                 // by too little
+		{SpreadOf(80, 80, 101), SpreadOf(100), false},        // not in each round
+		{SpreadOf(90, 93, 94), SpreadOf(85, 100, 120), true}, // the other's lucky round does not count
+		{SpreadOf(0), SpreadOf(0), false},
+	} {
+		if got := c.s.Below(c.t, 0.05); got != c.want {
+			t.Errorf("%v below %v: %v", c.s, c.t, got)
+		}
+	}
+}
+
 func TestCells(t *testing.T) {
 	for want, v := range map[string]any{
 		"12.35": 12.345678, "123.5": 123.456, "123456": 123456.4, "0.12": 0.1234, "0.0012": 0.00123, "1.234e+13": 1.234e13,
@@ -51,6 +68,9 @@ func sample(args ...string) (o *Out, stdout, stderr *bytes.Buffer, err error) {
 	o.Table("second", []string{"x"}, [][]any{{1}})
 	o.Chart(Chart{Title: "lines & more", LogX: true, LogY: true, Series: []Series{{Name: "one", X: []float64{1, 10, 0}, Y: []float64{5, 0, 7}}}})
 	o.Chart(Chart{Title: "bars", Labels: []string{"p", "q"}, Series: []Series{{Name: "one", Y: []float64{1, 2}}, {Name: "two", Y: []float64{3, 0}}}})
+	o.Chart(Chart{Title: "logarithmic bars", LogY: true, Labels: []string{"somebody with a long name", "another whose name is long", "a third one"},
+		Series: []Series{{Name: "one", Y: []float64{1, 250, 0}}, {Name: "two", Y: []float64{1e6, 30, 4}}}})
+	o.Chart(Chart{Title: "no bars", LogY: true, Labels: []string{"p"}, Series: []Series{{Name: "one", Y: []float64{0}}}})
 	o.Chart(Chart{Title: "nothing", LogX: true, LogY: true, Series: []Series{{Name: "one"}}})
 	o.Note("%s loses", "somebody")
 	return o, stdout, stderr, o.Flush()
@@ -122,8 +142,8 @@ func TestPlots(t *testing.T) {
 		t.Error(err)
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "out.html"))
-	if err != nil || strings.Count(string(page), "<svg") != 3 || strings.Contains(string(page), "<?xml") || !strings.Contains(string(page), "lines &amp; more") {
-		t.Errorf("%v, or not three pictures in:\n%.300s", err, page)
+	if err != nil || strings.Count(string(page), "<svg") != 5 || strings.Contains(string(page), "<?xml") || !strings.Contains(string(page), "lines &amp; more") {
+		t.Errorf("%v, or not five pictures in:\n%.300s", err, page)
 	}
 	if _, _, _, err := sample("-plot", filepath.Join(dir, "none", "x.svg")); err == nil {
 		t.Error("a folder that is not there is no error")
@@ -156,5 +176,37 @@ func TestProgress(t *testing.T) {
 	got, err := os.ReadFile(f.Name())
 	if err != nil || string(got) != "\r\x1b[Kwork [===============               ] 50%, 10s left\r\x1b[K" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A logarithmic bar begins below the least figure, and its axis is labelled with the figures themselves.
+func TestLogBars(t *testing.T) {
+	c := Chart{Series: []Series{{Y: []float64{0, 1, 250}}, {Y: []float64{-3, 1e6}}}}
+	if got := c.floor(); got != -1 {
+		t.Errorf("the least figure is 1: floor %v, want -1, so that its bar can be seen", got)
+	}
+	if got := (Chart{Series: []Series{{Y: []float64{0}}}}).floor(); got != 0 {
+		t.Errorf("no figure: floor %v", got)
+	}
+	var labels []string
+	for _, tick := range (powers{-1}).Ticks(0, 2.5) {
+		if tick.Value > 2.5 {
+			t.Errorf("a tick at %v, above the axis", tick.Value)
+		}
+		if tick.Label != "" {
+			labels = append(labels, tick.Label)
+		}
+	}
+	if got := strings.Join(labels, " "); got != "0.1 1 10" {
+		t.Errorf("labels %q", got)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	figures := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	for q, want := range map[float64]float64{0: 1, 0.1: 1, 0.5: 5, 0.51: 6, 0.99: 10, 1: 10} {
+		if got := Quantile(figures, q); got != want {
+			t.Errorf("Quantile(1..10, %v) = %v, want %v", q, got, want)
+		}
 	}
 }
