@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,8 +39,8 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"## Hit ratios, published traces", "hitratio -traces DIR -points 1,5,20 -writes 0.05 -ttl 60s -quick", "**table of herd**",
-		"- note of hitratio", "![chart of hitratio](RESULTS/01-hitratio.svg)", "Not finished: no server", "cores",
+		"## Hit ratios, published traces", "hitratio -traces DIR -points 1,5,20 -writes 0.05 -ttl 60s -quick`", "**table of herd**",
+		"- note of hitratio", "![chart of hitratio](RESULTS/hit-ratios-published-traces.svg)", "Not finished: no server", "cores",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("no %q in:\n%s", want, page)
@@ -48,13 +49,48 @@ func TestReport(t *testing.T) {
 	if strings.Contains(string(page), dir) {
 		t.Errorf("the traces' folder stands in:\n%s", page)
 	}
-	if len(got) != 5 || strings.Join(got[0], " ") != "-seed 7 -quick" {
+	if len(got) != 5 || strings.Join(got[2], " ") != "-seed 7 -quick" {
 		t.Errorf("ran %q", got)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "RESULTS", "05-herd.svg")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "RESULTS", "herds.svg")); err != nil {
 		t.Error(err)
 	}
 	if err := reportCommand(all).Run(context.Background(), []string{"-only", "none"}, report.New("report", nil, &stdout, &stderr)); err == nil {
 		t.Error("-only none is fine")
+	}
+}
+
+// What is not run again stays in the file, in its place.
+func TestReportKeepsTheRest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "RESULTS.md")
+	round := 0
+	fake := func(name string) report.Command {
+		return report.Command{Name: name, Run: func(_ context.Context, _ []string, out *report.Out) error {
+			out.Note("%s of round %d", name, round)
+			return nil
+		}}
+	}
+	all := []report.Command{fake("latency"), fake("staleness"), fake("herd")}
+	for _, only := range []string{"latency,staleness,herd", "staleness"} {
+		round++
+		args := []string{"-o", file, "-only", only}
+		if err := reportCommand(all).Run(context.Background(), args, report.New("report", args, io.Discard, io.Discard)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for _, want := range []string{"# Results", "## Latency", "latency of round 1", "## Staleness", "staleness of round 2", "## Herds", "herd of round 1"} {
+		i := strings.Index(string(page)[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q after what is to come before it in:\n%s", want, page)
+		}
+		at += i
+	}
+	if n := strings.Count(string(page), "# Results"); n != 1 {
+		t.Errorf("%d titles", n)
 	}
 }
