@@ -4,7 +4,7 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     := $(shell go list -m -f '{{.Dir}}')
 FUZZTIME    ?= 20s
 
-.PHONY: test check servers unit bench fuzz fmt
+.PHONY: test check servers unit bench fuzz fmt conformance
 
 test: check servers unit
 
@@ -34,3 +34,7 @@ fuzz:
 
 fmt:
 	gofmt -w $(MODULES)
+
+# The public suite http-cache-tests against examples/proxy. Needs node and npm.
+conformance:
+	@./scripts/conformance/run
