@@ -118,3 +118,14 @@ func TestRecordFromManyGoroutines(t *testing.T) {
 		t.Error("a record where there is no load")
 	}
 }
+
+func TestValidityDepends(t *testing.T) {
+	tr := bare(minSlots)
+	for want, names := range map[bool][]Name{false: nil, true: {Key("k")}} {
+		rec, _ := tr.Record(t.Context())
+		rec.DependOn(names...)
+		if v, _ := rec.Seal(); v.Depends() != want {
+			t.Errorf("after DependOn(%v) Depends is %v", names, !want)
+		}
+	}
+}

@@ -178,5 +178,8 @@ func (v *Validity) Inherit(ctx context.Context) {
 	}
 }
 
+// Depends reports whether there is anything that v falls with, gaps aside.
+func (v *Validity) Depends() bool { return v.all || v.deps.len() > 0 }
+
 // Tracker is whose ledger v is checked against; nil for the zero Validity.
 func (v *Validity) Tracker() *Tracker { return v.tracker }

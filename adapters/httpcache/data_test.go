@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,20 +108,6 @@ func TestRecorded(t *testing.T) {
 	personal.wantMiss("/42", "Cookie", "session=1")
 	personal.wantMiss("/42", "Authorization", "me")
 	personal.wantMiss("/42")
-}
-
-// TestDepends fails where depends no longer reads what invalidate.Validity holds.
-func TestDepends(t *testing.T) {
-	tracker := newTracker(t)
-	rec, _ := tracker.Record(t.Context())
-	if v, _ := rec.Seal(); depends(v) {
-		t.Error("a load that read nothing depends on something")
-	}
-	rec, _ = tracker.Record(t.Context())
-	rec.DependOn(invalidate.Key("k"))
-	if v, _ := rec.Seal(); !depends(v) {
-		t.Error("a load that read a key depends on nothing")
-	}
 }
 
 // Tags, surrogate keys, groups and URLs make responses fall in every process.
@@ -335,4 +323,78 @@ func TestUnprovenAndStale(t *testing.T) {
 			})
 		})
 	}
+}
+
+// I1 through the whole of it, coalescing and validation included: a page that is asked for after a fence is never older
+// than what was written before that fence, whatever runs at the same time.
+func TestNeverOlderThanTheFence(t *testing.T) {
+	server := redistest.Start(t)
+	writer := server.Client(t)
+	set(t, writer, "k", 0)
+	var sites []*site
+	var trackers []*invalidate.Tracker
+	for range 2 {
+		tracker, rdb := connect(t, server.Addr())
+		sites = append(sites, serveOn(t, tracker, Options{Recorded: time.Hour}, func(w http.ResponseWriter, r *http.Request) {
+			v, err := rediscache.GetString[int](r.Context(), rdb, "k", nil)
+			if err != nil {
+				t.Error(err)
+			}
+			time.Sleep(2 * time.Millisecond) // time for others to join, and for a write
+			etag := fmt.Sprintf(`"%d"`, v)
+			w.Header().Set("ETag", etag)
+			if r.Header.Get("If-None-Match") == etag {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			fmt.Fprint(w, v)
+		}))
+		trackers = append(trackers, tracker)
+	}
+	var written, hits, joined atomic.Int64
+	stop := make(chan struct{})
+	var writes, reads sync.WaitGroup
+	writes.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			set(t, writer, "k", n)
+			written.Store(int64(n))
+			time.Sleep(time.Duration(n%5) * time.Millisecond)
+		}
+	})
+	for i := range 8 {
+		reads.Go(func() {
+			s, tracker := sites[i%2], trackers[i%2]
+			for range 100 {
+				least := written.Load()
+				fence(t, tracker)
+				a, err := s.try(t.Context(), http.MethodGet, "/", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				v, err := strconv.ParseInt(a.body, 10, 64)
+				if err != nil || v < least {
+					t.Errorf("%q (%s) after %d had been written", a.body, a.Header.Get("Cache-Status"), least)
+				}
+				if a.hit() {
+					hits.Add(1)
+				}
+				if strings.Contains(a.Header.Get("Cache-Status"), "collapsed") {
+					joined.Add(1)
+				}
+			}
+		})
+	}
+	reads.Wait()
+	close(stop)
+	writes.Wait()
+	if hits.Load() == 0 || joined.Load() == 0 {
+		t.Errorf("%d hits and %d joined: this has shown nothing", hits.Load(), joined.Load())
+	}
+	t.Logf("%d writes, %d hits, %d joined", written.Load(), hits.Load(), joined.Load())
 }

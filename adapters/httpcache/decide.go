@@ -38,14 +38,16 @@ func (x *exchange) decide(w *writer) {
 		}
 	case passing, standIn:
 		x.flight.head(false, nil)
-		x.goAlone()
+		if w.status < 500 { // an error passes
+			x.goAlone()
+		}
 	}
 }
 
 // goAlone remembers that who waits here waits in vain.
 func (x *exchange) goAlone() {
 	if x.flight != nil && !x.alone && x.entry == nil {
-		x.c.goAlone(x.sum, x.key)
+		x.c.goAlone(x.sum, x.key, x.known)
 	}
 }
 
@@ -64,7 +66,7 @@ func (x *exchange) storable(status int, h http.Header, now time.Time) *entry {
 	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err == nil && media == "text/event-stream" {
 		return nil
 	}
-	e := x.draft(status, h, x.r.Header, now)
+	e := x.draft(status, h, now)
 	if e == nil {
 		return nil
 	}
@@ -73,7 +75,7 @@ func (x *exchange) storable(status int, h http.Header, now time.Time) *entry {
 }
 
 // draft judges a response, new or made of a stored one and a 304, by its header.
-func (x *exchange) draft(status int, h, request http.Header, now time.Time) *entry {
+func (x *exchange) draft(status int, h http.Header, now time.Time) *entry {
 	c := x.c
 	cc, targeted := c.control(h)
 	understood := http.StatusText(status) != ""
@@ -82,11 +84,10 @@ func (x *exchange) draft(status int, h, request http.Header, now time.Time) *ent
 		return nil
 	case cc.private && c.shared():
 		return nil
-	case x.authorized(request) && c.shared() && !cc.public && !cc.mustRevalidate && !cc.sMaxage.set:
+	case authorized(x.r) && c.shared() && !cc.public && !cc.mustRevalidate && !cc.sMaxage.set:
 		return nil
 	}
-	vary := h["Vary"]
-	selecting, ok := selectors(vary, request)
+	selecting, ok := selectors(h["Vary"], x.r.Header)
 	if !ok {
 		return nil
 	}
@@ -104,10 +105,13 @@ func (x *exchange) draft(status int, h, request http.Header, now time.Time) *ent
 		if x.unsafe { // RFC 9110 section 9.3.3: a response to POST needs explicit freshness
 			return nil
 		}
-		if !targeted && !c.opts.NoHeuristic && x.impersonal(request, e) {
+		if !x.impersonal(e) {
+			return nil // not even to be validated by others
+		}
+		e.mayRecord = c.opts.Recorded > 0 && heuristic(status)
+		if !targeted && !c.opts.NoHeuristic {
 			e.lifetime = guess(h, status, &cc, date)
 		}
-		e.mayRecord = c.opts.Recorded > 0 && heuristic(status) && x.impersonal(request, e)
 	}
 	if e.header = storedHeader(h, &cc, c.shared()); len(e.header["Set-Cookie"]) > 0 && c.shared() {
 		return nil
@@ -123,29 +127,14 @@ func (x *exchange) draft(status int, h, request http.Header, now time.Time) *ent
 	return e
 }
 
-// authorized reports whether a request says who it comes from in a way that HTTP knows of.
-func (x *exchange) authorized(request http.Header) bool {
-	return len(request["Authorization"]) > 0 || x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0
-}
-
 // impersonal reports whether a response that says nothing of its freshness may be given one: not where the request said
-// who it comes from, unless the response is kept apart by that or made for all.
-func (x *exchange) impersonal(request http.Header, e *entry) bool {
+// who it comes from, unless the response is kept apart by that or made for all. It then is for others of the kind alone.
+func (x *exchange) impersonal(e *entry) bool {
 	if e.cc.public || !x.c.shared() {
 		return true
 	}
-	if x.authorized(request) {
-		return false
-	}
-	if len(request["Cookie"]) == 0 {
-		return true
-	}
-	for i := range e.selecting {
-		if e.selecting[i].name == "Cookie" {
-			return true
-		}
-	}
-	return false
+	e.anonymous = true
+	return !authorized(x.r) && (len(x.r.Header["Cookie"]) == 0 || e.variesBy("Cookie"))
 }
 
 func headerSize(h http.Header) (n int) {

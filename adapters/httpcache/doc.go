@@ -41,8 +41,9 @@
 //
 // Not stored: what sets a cookie (unless the response lists the field in no-cache="Set-Cookie"); what answers a request
 // with Authorization or a client certificate, unless public, s-maxage or must-revalidate says so; a GET with a body;
-// what has trailers; event streams. Freshness that a response does not state itself, by Recorded or by heuristics, is
-// given only where the request had no cookie either, unless Vary names it or the response is public.
+// what has trailers; event streams. A response that states no freshness itself, and lives by Recorded or by heuristics,
+// is for those whom nobody knows: it is neither stored from nor served to a request with a cookie, Authorization or a
+// client certificate, unless it is public, or Vary names Cookie and a cookie is all there was.
 //
 // The key has no header field in it but Host. If a handler answers by another one (X-Forwarded-Host, X-Forwarded-Proto,
 // Accept-Language), its response has to say so in Vary, or Options.Key has to add it: otherwise what one client sends

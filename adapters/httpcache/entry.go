@@ -23,6 +23,7 @@ type entry struct {
 	language string // Content-Language, if it is one
 
 	selecting []selector
+	anonymous bool // not for requests that say who they come from: see selects
 	cc        directives
 	lifetime  time.Duration // of freshness
 	mayRecord bool          // Options.Recorded is its freshness, if it depends on something

@@ -16,8 +16,9 @@ type flights struct {
 
 // flightKey tells requests apart that are known to select different variants.
 type flightKey struct {
-	key  key
-	vary string
+	key   key
+	known int
+	vary  string
 }
 
 // flight is one exchange that others wait for. Its leader is the request whose goroutine runs the handler.
@@ -52,7 +53,7 @@ const (
 
 // board finds the flight for a request or starts one.
 func (fs *flights) board(l *look, request http.Header) (f *flight, mine bool) {
-	k := flightKey{key: l.key}
+	k := flightKey{key: l.key, known: l.known}
 	if l.entry != nil {
 		var b strings.Builder
 		for i := range l.entry.selecting {

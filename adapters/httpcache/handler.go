@@ -57,7 +57,8 @@ type look struct {
 	outer   *invalidate.Record // of the load around the request, if there is one
 	entry   *entry             // the response that the request selects, or nil
 	others  bool               // there are variants that it does not select
-	alone   bool               // responses here are known not to be shared
+	known   int                // 1 if the request says who it comes from
+	alone   bool               // responses to its like are known not to be shared
 	verdict verdict
 }
 
@@ -85,15 +86,23 @@ func (h *handler) look(l *look, r *http.Request) {
 	if around := l.outer.Bound(); around > 0 && around < l.bound {
 		l.bound = around
 	}
+	if len(r.Header["Cookie"]) > 0 || authorized(r) {
+		l.known = 1
+	}
 	h.find(l, r)
+}
+
+// authorized reports whether a request says who it comes from in a way that HTTP knows of.
+func authorized(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
 // find looks into the store, at the beginning and again after waiting.
 func (h *handler) find(l *look, r *http.Request) {
 	l.asked = time.Now()
 	res := h.c.find(l.sum, &l.key)
-	l.entry, l.others = res.choose(r.Header)
-	l.alone = res != nil && !res.alone.IsZero() && l.asked.Before(res.alone)
+	l.entry, l.others = res.choose(r)
+	l.alone = res != nil && l.asked.Before(res.alone[l.known])
 	l.verdict = verdict{fwd: fwdURIMiss}
 	switch {
 	case l.entry != nil:
@@ -151,7 +160,7 @@ func (h *handler) miss(w http.ResponseWriter, r *http.Request, l *look) {
 			break
 		}
 		e, how := f.await(r, c.opts.MaxWait)
-		if e != nil && f.good(e, asked, l.bound) && e.freshFor(&l.ask, e.age(time.Now())) {
+		if e != nil && e.selects(r) && f.good(e, asked, l.bound) && e.freshFor(&l.ask, e.age(time.Now())) {
 			c.serveJoined(w, r, l, e)
 			return
 		}

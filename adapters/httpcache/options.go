@@ -51,7 +51,8 @@ type Options struct {
 	StaleFallen bool
 
 	// Recorded is the freshness of a response that states none itself but depends on something that was recorded while
-	// its handler ran. 0: such a response is not stored, unless heuristics give it a freshness.
+	// its handler ran. 0: such a response is not stored, unless heuristics give it a freshness. Requests that say who they
+	// come from, by a cookie among others, are left out: see Safety in the package's comment.
 	Recorded time.Duration
 	// NoHeuristic stores nothing on the strength of a Last-Modified alone. By default a response that states no freshness
 	// is fresh for a tenth of the time since then, an hour at the most.
@@ -66,7 +67,9 @@ type Options struct {
 	// nothing. Never set it for a server's cache.
 	Private bool
 
-	MaxWait     time.Duration // how long a request waits for the response to another; default 5s
+	// MaxWait is how long a request waits for the response to another, which comes as fast as the other's client reads;
+	// then it asks the handler itself. Default 5s.
+	MaxWait     time.Duration
 	LoadTimeout time.Duration // of a revalidation in the background; default 30s
 
 	Name   string        // in Cache-Status; a token (RFC 9651); default "freshet"

@@ -10,8 +10,9 @@ import (
 type resource struct {
 	key     key
 	entries []*entry
-	// alone is until when nobody waits here for another's response: the last one could not be shared.
-	alone time.Time
+	// alone is until when nobody waits here for another's response: the last one could not be shared. Requests that say
+	// who they come from have the second one.
+	alone [2]time.Time
 }
 
 // aloneFor is how long a URL is remembered whose responses cannot be shared.
@@ -31,7 +32,7 @@ func (c *Cache) find(h uint64, k *key) *resource {
 
 // choose returns the stored response that request selects, or nil; a whole one before a part. others says that there
 // are variants.
-func (r *resource) choose(request http.Header) (e *entry, others bool) {
+func (r *resource) choose(request *http.Request) (e *entry, others bool) {
 	if r == nil {
 		return nil, false
 	}
@@ -67,7 +68,11 @@ func (c *Cache) keep(h uint64, k key, e *entry) {
 				kept = append(kept, old)
 			}
 		}
-		r.entries, r.alone = kept, time.Time{}
+		r.entries = kept
+		r.alone[0] = time.Time{}
+		if !e.anonymous {
+			r.alone[1] = time.Time{}
+		}
 	})
 }
 
@@ -79,11 +84,11 @@ func (c *Cache) drop(h uint64, k key, e *entry) {
 }
 
 // goAlone remembers that responses of k cannot be shared.
-func (c *Cache) goAlone(h uint64, k key) {
-	if r := c.find(h, &k); r != nil && time.Until(r.alone) > aloneFor/2 {
+func (c *Cache) goAlone(h uint64, k key, known int) {
+	if r := c.find(h, &k); r != nil && time.Until(r.alone[known]) > aloneFor/2 {
 		return
 	}
-	c.change(h, k, func(r *resource) { r.alone = time.Now().Add(aloneFor) })
+	c.change(h, k, func(r *resource) { r.alone[known] = time.Now().Add(aloneFor) })
 }
 
 // change replaces k's resource by a changed copy.
@@ -97,7 +102,7 @@ func (c *Cache) change(h uint64, k key, do func(*resource)) {
 		*next = *old
 	}
 	do(next)
-	if len(next.entries) == 0 && next.alone.IsZero() {
+	if len(next.entries) == 0 && next.alone == [2]time.Time{} {
 		if old != nil {
 			c.store.Del(h, old)
 		}

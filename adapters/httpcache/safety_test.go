@@ -262,3 +262,47 @@ func TestAbsoluteForm(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// A response whose freshness nobody stated was made for somebody unknown. Whoever says who they are does not get it, nor
+// waits for it. Without anonymous, in selects, the second request gets "anonymous".
+func TestImplicitIsAnonymous(t *testing.T) {
+	who := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+		name := "anonymous"
+		if c, err := r.Cookie("name"); err == nil {
+			name = c.Value
+		}
+		io.WriteString(w, name+r.Header.Get("Authorization"))
+	}
+	s := serve(t, Options{}, who)
+	s.wantMiss("/a")
+	s.wantHit("/a")
+	for range 2 {
+		if a := s.wantMiss("/a", "Cookie", "name=bob"); a.body != "bob" {
+			t.Error(a.body)
+		}
+		if a := s.wantMiss("/a", "Authorization", "me"); a.body != "anonymousme" {
+			t.Error(a.body)
+		}
+	}
+	s.wantHit("/a")
+}
+
+// A response without stated freshness that was made for somebody known is not stored, not even to be validated: the next
+// one's If-Modified-Since would be true of it.
+func TestPersonalIsNotValidated(t *testing.T) {
+	for _, cc := range []string{"", "no-cache"} {
+		s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+			if cc != "" {
+				w.Header().Set("Cache-Control", cc)
+			}
+			w.Header().Set("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+			http.ServeContent(w, r, "", time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), strings.NewReader(r.Header.Get("Cookie")))
+		})
+		for _, cookie := range []string{"name=bob", "name=eve", "name=bob"} {
+			if a := s.get("/a", "Cookie", cookie); a.body != cookie {
+				t.Errorf("Cache-Control %q: %s got %q (%s)", cc, cookie, a.body, a.Header.Get("Cache-Status"))
+			}
+		}
+	}
+}

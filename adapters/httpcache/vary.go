@@ -55,8 +55,13 @@ func (s *selector) matches(request http.Header) bool {
 	return normalise(s.name, lines) == s.value
 }
 
-// selects reports whether request chooses e among the responses of its URL.
-func (e *entry) selects(request http.Header) bool {
+// selects reports whether r chooses e among the responses of its URL. A response whose freshness nobody stated was made
+// for somebody unknown, and is not what others get who say who they are.
+func (e *entry) selects(r *http.Request) bool {
+	request := r.Header
+	if e.anonymous && (authorized(r) || len(request["Cookie"]) > 0 && !e.variesBy("Cookie")) {
+		return false
+	}
 	for i := range e.selecting {
 		s := &e.selecting[i]
 		if !s.matches(request) && !(s.name == "Accept-Language" && e.language != "" &&
@@ -65,6 +70,10 @@ func (e *entry) selects(request http.Header) bool {
 		}
 	}
 	return true
+}
+
+func (e *entry) variesBy(name string) bool {
+	return slices.ContainsFunc(e.selecting, func(s selector) bool { return s.name == name })
 }
 
 func sameSelectors(a, b []selector) bool {
