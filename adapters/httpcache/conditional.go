@@ -22,7 +22,7 @@ func notModified(request http.Header, e *entry) bool {
 	}
 	modified := e.modified
 	if modified.IsZero() {
-		modified = e.date // section 4.3.2: the Date stands in for a Last-Modified that is not there
+		modified = e.date.Add(time.Second) // section 4.3.2: the Date stands in for a Last-Modified that is not there
 	}
 	return !modified.Truncate(time.Second).After(at)
 }

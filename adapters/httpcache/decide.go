@@ -3,6 +3,8 @@ package httpcache
 import (
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -54,7 +56,7 @@ func (x *exchange) goAlone() {
 // storable is RFC 9111 section 3: it returns what of a response may be stored, without its body, or nil. It owns h.
 func (x *exchange) storable(status int, h http.Header, now time.Time) *entry {
 	if x.r.Method == http.MethodHead || x.ask.noStore || x.fwd == fwdBypass || status == http.StatusNotModified ||
-		status == http.StatusSwitchingProtocols {
+		status == http.StatusSwitchingProtocols || status == http.StatusRequestedRangeNotSatisfiable {
 		return nil
 	}
 	if x.unsafe && !x.representsItself(status, h) {
@@ -88,7 +90,7 @@ func (x *exchange) draft(status int, h http.Header, now time.Time) *entry {
 		return nil
 	}
 	selecting, ok := selectors(h["Vary"], x.r.Header)
-	if !ok {
+	if !ok || x.hidden(selecting) {
 		return nil
 	}
 	date, ok := parseDate(h.Get("Date"))
@@ -125,6 +127,19 @@ func (x *exchange) draft(status int, h http.Header, now time.Time) *entry {
 		}
 	}
 	return e
+}
+
+// hidden reports whether the request named one of selecting in Connection: a proxy behind takes it off, and the response
+// is not what that value gives.
+func (x *exchange) hidden(selecting []selector) bool {
+	for _, line := range x.r.Header["Connection"] {
+		for _, name := range fieldNames(line) {
+			if slices.ContainsFunc(selecting, func(s selector) bool { return strings.EqualFold(s.name, name) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // impersonal reports whether a response that says nothing of its freshness may be given one: not where the request said

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -64,17 +65,20 @@ func cacheControl(lines []string) (d directives) {
 }
 
 func (d *directives) add(name, arg string, hasArg bool) {
-	switch strings.ToLower(name) {
+	// What surrounds a name that is not quite one is taken off: who writes "private"; does not mean nothing.
+	token := strings.TrimFunc(name, notInToken)
+	hasArg = hasArg && token == name
+	switch strings.ToLower(token) {
 	case "no-store":
 		d.noStore = true
 	case "no-cache":
-		if fields := fieldNames(arg); hasArg && len(fields) > 0 {
+		if fields := fieldNames(arg); hasArg && len(fields) > 0 && !slices.ContainsFunc(fields, notToken) {
 			d.noCacheFields = append(d.noCacheFields, fields...)
 		} else {
 			d.noCache = true
 		}
 	case "private":
-		if fields := fieldNames(arg); hasArg && len(fields) > 0 {
+		if fields := fieldNames(arg); hasArg && len(fields) > 0 && !slices.ContainsFunc(fields, notToken) {
 			d.privateFields = append(d.privateFields, fields...)
 		} else {
 			d.private = true
@@ -169,6 +173,13 @@ func fieldNames(arg string) (names []string) {
 		}
 	}
 	return names
+}
+
+func notToken(s string) bool { return strings.ContainsFunc(s, notInToken) }
+
+// notInToken reports whether r has no place in a token (RFC 9110 section 5.6.2).
+func notInToken(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", r)
 }
 
 func trimOWS(s string) string { return strings.Trim(s, " \t") }

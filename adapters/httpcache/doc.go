@@ -18,7 +18,8 @@
 // response. Where it may not, they are let go at once, and that is remembered for a minute: nobody waits there again.
 //
 // A response to any other method but the safe ones makes the stored responses of its URL fall, in every process, and
-// those of its Location and Content-Location of the same origin.
+// those of its Location and Content-Location of the same origin. They fall when its header is written: a handler that
+// answers first and changes the data afterwards has to Touch what it changed, as any writer.
 //
 // # What a response falls with
 //

@@ -15,6 +15,7 @@ type exchange struct {
 	c           *Cache
 	r           *http.Request // the client's
 	fwd, detail string
+	untouched   bool // of an unsafe exchange: nothing that its response falls with fell before its own invalidation
 	unsafe      bool // its method may have changed what is stored
 	flight      *flight
 
@@ -52,7 +53,13 @@ func (x *exchange) mayShare() bool {
 
 // validates reports whether there is something to validate.
 func (x *exchange) validates() bool {
-	return x.entry != nil && x.entry.part == nil && (x.entry.etag != "" || !x.entry.modified.IsZero())
+	return x.entry != nil && x.entry.part == nil && (x.entry.etag != "" || x.dated())
+}
+
+// dated reports whether Last-Modified can tell: what fell may have changed within the second that it names.
+func (x *exchange) dated() bool {
+	m := x.entry.modified
+	return !m.IsZero() && (x.verdict.current || x.entry.date.Sub(m) >= time.Second)
 }
 
 // run has the handler answer w, and keeps what may be kept.
@@ -98,7 +105,7 @@ func (x *exchange) request(ctx context.Context) *http.Request {
 		if x.entry.etag != "" {
 			r.Header["If-None-Match"] = []string{x.entry.etag}
 		}
-		if !x.entry.modified.IsZero() {
+		if x.dated() {
 			r.Header["If-Modified-Since"] = []string{x.entry.header.Get("Last-Modified")}
 		}
 	case x.completes():

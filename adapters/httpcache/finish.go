@@ -56,7 +56,17 @@ func (x *exchange) finishPassed(w *writer) {
 	if x.r.Method == http.MethodHead && w.status == http.StatusOK && x.entry != nil {
 		x.headTold(w.view())
 	}
+	if w.status != http.StatusNotModified && w.status != http.StatusRequestedRangeNotSatisfiable && w.status < 500 {
+		x.supersede()
+	}
 	x.give(nil)
+}
+
+// supersede drops the stale response that this one has taken the place of, and which is not stored itself.
+func (x *exchange) supersede() {
+	if x.entry != nil && x.fwd == fwdStale && x.r.Method == http.MethodGet && !x.ask.noStore {
+		x.c.drop(x.sum, x.key, x.entry)
+	}
 }
 
 // finishValidated answers from the stored response, which the handler says still holds.
@@ -66,6 +76,7 @@ func (x *exchange) finishValidated(w *writer) {
 	if e.cc.noStore {
 		e.valid, _ = x.seal()
 		x.c.seal(e)
+		x.supersede()
 		x.give(nil)
 	}
 	status := append(slices.Clip(w.update["Cache-Status"]),

@@ -17,7 +17,7 @@ type handler struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case h.c.closed.Load(), len(r.Header["Upgrade"]) > 0:
+	case h.c.closed.Load(), r.Method == http.MethodGet && len(r.Header["Upgrade"]) > 0:
 		h.next.ServeHTTP(w, r) // with the server's own ResponseWriter: a WebSocket is none of our business
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		if hasBody(r) || forOrigin(r.Header) {

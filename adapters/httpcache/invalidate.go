@@ -19,6 +19,8 @@ const touchWithin = time.Second
 // the response goes out, so that who has seen that sees what it did.
 func (x *exchange) invalidate(h http.Header) {
 	list := []invalidate.Name{x.url()}
+	x.own.DependOn(append(names(h, x.key.origin()), x.url())...)
+	_, x.untouched = x.own.Seal()
 	for _, name := range []string{"Location", "Content-Location"} {
 		if target, ok := x.sameOrigin(h.Get(name)); ok && target != x.key.target {
 			list = append(list, urlTag(x.key.origin(), target))
@@ -38,7 +40,8 @@ func (x *exchange) invalidate(h http.Header) {
 	}
 }
 
-// sameOrigin resolves a reference to path and query, if it points to the request's own origin.
+// sameOrigin resolves a reference to path and query, if it points to the request's own origin. Which of http and https
+// it names does not matter: behind what ends TLS the handler's scheme is not the client's.
 func (x *exchange) sameOrigin(ref string) (target string, ok bool) {
 	if ref == "" {
 		return "", false
@@ -48,7 +51,7 @@ func (x *exchange) sameOrigin(ref string) (target string, ok bool) {
 		return "", false
 	}
 	u, err := base.Parse(ref)
-	if err != nil || !strings.EqualFold(u.Scheme, base.Scheme) || !strings.EqualFold(u.Host, base.Host) {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !strings.EqualFold(u.Host, base.Host) {
 		return "", false
 	}
 	return u.RequestURI(), true
@@ -58,7 +61,7 @@ func (x *exchange) sameOrigin(ref string) (target string, ok bool) {
 // It then falls with what is touched after the request's own invalidation.
 func (x *exchange) representsItself(status int, h http.Header) bool {
 	target, ok := x.sameOrigin(h.Get("Content-Location"))
-	if x.r.Method != http.MethodPost || status != http.StatusOK || !ok || target != x.key.target {
+	if x.r.Method != http.MethodPost || status != http.StatusOK || !x.untouched || !ok || target != x.key.target {
 		return false
 	}
 	// What fell before this record began is still looked for in the handler's.

@@ -26,6 +26,9 @@ func (c *Cache) keyOf(h *handler, r *http.Request) key {
 	case !spells(k.target, r.URL):
 		k.seen = r.URL.RequestURI()
 	}
+	if u := r.URL; u.Host != "" && (u.Host != k.host || u.Scheme != k.scheme) {
+		k.seen = u.String()
+	}
 	if c.opts.Key != nil {
 		k.extra = c.opts.Key(r)
 	}
@@ -34,9 +37,9 @@ func (c *Cache) keyOf(h *handler, r *http.Request) key {
 
 // spells reports whether target is u's path and query, without building them.
 func spells(target string, u *url.URL) bool {
-	path := u.RawPath
-	if path == "" {
-		path = u.Path
+	path := u.Path
+	if u.RawPath != "" {
+		path = u.EscapedPath() // a RawPath that no longer fits Path counts for nothing
 	}
 	rest, ok := strings.CutPrefix(target, path)
 	switch {

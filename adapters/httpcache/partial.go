@@ -33,7 +33,10 @@ func partOf(h, request http.Header) *part {
 	if !ok1 || !ok2 {
 		return nil
 	}
-	p := &part{asked: strings.Join(request["Range"], ",")}
+	p := &part{}
+	if lines := request["Range"]; len(lines) == 1 && len(lines[0]) <= 64 {
+		p.asked = strings.Clone(lines[0])
+	}
 	for _, n := range []struct {
 		to   *int64
 		from string
@@ -79,6 +82,9 @@ func (e *entry) servePart(w http.ResponseWriter, r *http.Request, s *shown) bool
 	}
 	body := e.body
 	contentRange := e.header.Get("Content-Range")
+	if same && p.held != p.last-p.first+1 {
+		contentRange = fmt.Sprintf("bytes %d-%d/%d", p.first, p.end()-1, p.complete)
+	}
 	if !same {
 		body = e.body[from-p.first : to-p.first]
 		contentRange = fmt.Sprintf("bytes %d-%d/%d", from, to-1, p.complete)
@@ -176,6 +182,11 @@ func (x *exchange) complete(w *writer, h http.Header, now time.Time) bool {
 	}
 	w.plan, w.draft, w.status, w.announced = keeping, e, http.StatusOK, p.complete
 	w.header = merged.Clone()
+	for name, lines := range w.before {
+		if _, ok := merged[name]; !ok {
+			w.header[name] = lines
+		}
+	}
 	w.body = append(make([]byte, 0, p.complete), old.body...)
 	w.prefix = old.body
 	return true

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -32,6 +33,9 @@ type noResponse struct{ err error }
 var errCutShort = errors.New("httpcache: the response ended too early")
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if len(r.Header["Upgrade"]) > 0 && !t.c.closed.Load() {
+		return t.next.RoundTrip(r) // its body is written to
+	}
 	r = explicit(r)
 	ctx, cancel := context.WithCancel(r.Context())
 	body, in := io.Pipe()
@@ -170,7 +174,7 @@ func (w *trip) ended(panicked any) {
 	}
 	w.once.Do(func() {
 		if w.err = err; err == nil {
-			w.err = errCutShort
+			w.err = cmp.Or(context.Cause(w.request.Context()), errCutShort)
 		}
 		close(w.ready)
 	})

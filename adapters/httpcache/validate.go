@@ -32,7 +32,10 @@ func (x *exchange) refreshed(update http.Header, now time.Time) *entry {
 	}
 	delete(h, "Set-Cookie")
 	x.names = append(names(h, x.key.origin()), x.url())
-	e := x.draft(old.status, h, now)
+	var e *entry
+	if !x.ask.noStore && headerSize(h) <= x.c.opts.MaxHeader {
+		e = x.draft(old.status, h, now)
+	}
 	if e == nil { // not to be stored any more; this client gets it all the same
 		e = &entry{status: old.status, date: now, header: storedHeader(h, &directives{}, x.c.shared()), received: now}
 		e.cc.noStore = true

@@ -64,6 +64,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.rw }
 
 func (w *writer) WriteHeader(status int) {
 	switch {
+	case w.plan > keeping: // this response does not go out
 	case w.hijacked || w.plan != undecided:
 		w.rw.WriteHeader(status) // the server says what is wrong with that
 	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
@@ -143,18 +144,19 @@ func (w *writer) keep(p []byte) {
 	}
 	if int64(len(w.body))+int64(len(p)) > w.x.c.opts.MaxBody {
 		w.fail()
+		w.x.goAlone()
 		return
-	}
-	if !w.sniffed && len(p) > 0 {
-		w.sniffed = true
-		w.sniff(p)
 	}
 	w.body = append(w.body, p...)
 }
 
 // sniff stores the Content-Type that the server is about to guess.
-func (w *writer) sniff(p []byte) {
-	h := w.draft.header
+func (w *writer) sniff() {
+	if w.sniffed || w.plan != keeping || len(w.body) == 0 {
+		return
+	}
+	w.sniffed = true
+	p, h := w.body, w.draft.header
 	_, typed := w.header["Content-Type"]
 	if !typed && h.Get("Content-Encoding") == "" {
 		h["Content-Type"] = []string{http.DetectContentType(p)}
@@ -191,6 +193,7 @@ func (w *writer) FlushError() error {
 	if w.plan > keeping || w.gone {
 		return nil
 	}
+	w.sniff()
 	return http.NewResponseController(w.rw).Flush()
 }
 
@@ -224,6 +227,7 @@ func (w *writer) finish() {
 	}
 	switch w.plan {
 	case keeping:
+		w.sniff()
 		w.trailers()
 		x.finishKept(w)
 	case validated:
@@ -272,13 +276,18 @@ func (w *writer) whole(have int64) bool { return !w.failed && (w.announced < 0 |
 func (w *writer) view() http.Header {
 	v := make(http.Header, len(w.header))
 	for name, lines := range w.header {
-		if had, ok := w.before[name]; ok && slices.Equal(had, lines) {
+		if had, ok := w.before[name]; ok && slices.Equal(had, lines) && !w.governs(name) {
 			continue
 		}
 		name = http.CanonicalHeaderKey(name)
 		v[name] = append(v[name], lines...)
 	}
 	return v
+}
+
+// governs reports whether a field decides who may be given the response: then it counts whoever has set it.
+func (w *writer) governs(name string) bool {
+	return name == "Vary" || name == "Cache-Control" || name == "Expires" || slices.Contains(w.x.c.opts.Targets, name)
 }
 
 // nowhere is the client of a revalidation in the background.
