@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,8 @@ func New[K comparable, V any](tracker *invalidate.Tracker, opts Options[K, V]) (
 	if many := opts.LoadMany; c.loader == nil && many != nil {
 		c.loader = func(ctx context.Context, k K) (v V, err error) {
 			found, err := many(ctx, []K{k})
-			if err != nil {
+			each, err := split(err, []K{k})
+			if err = cmp.Or(err, each[k]); err != nil {
 				return v, err
 			}
 			v, ok := found[k]
@@ -237,6 +239,18 @@ func (c *Cache[K, V]) Peek(k K) (V, bool) {
 	}
 	v, _ := c.give(e)
 	return v, true
+}
+
+// Lookup is Get that never loads: ok is false, and nothing is counted, when memory has nothing that may be served. An
+// absence is served as its error.
+func (c *Cache[K, V]) Lookup(ctx context.Context, k K) (v V, ok bool, err error) {
+	rec := invalidate.RecordIn(ctx)
+	e, _, _ := c.look(maphash.Comparable(c.seed, k), k, rec, c.bound(0, rec))
+	if e == nil {
+		return v, false, nil
+	}
+	v, err = c.give(e)
+	return v, true, err
 }
 
 // Close ends the cache: running loads are cancelled and waited for, those who wait for them get ErrClosed. Safe twice

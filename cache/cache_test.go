@@ -269,3 +269,51 @@ func TestHitAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a hit", n)
 	}
 }
+
+// Lookup serves what memory has, absences too, counts it as a hit, hands up what it rests on, and never loads.
+// Seen to fail (the value built on it stayed) with Peek in its place.
+func TestLookup(t *testing.T) {
+	tr := tracker(t)
+	loads := 0
+	c := build(t, tr, Options[string, string]{NegativeTTL: time.Hour, Load: func(_ context.Context, k string) (string, error) {
+		loads++
+		if k == "absent" {
+			return "", ErrNotFound
+		}
+		return k, nil
+	}})
+	lookup := func(ctx context.Context, k, v string, ok bool, err error) {
+		t.Helper()
+		if gv, gok, gerr := c.Lookup(ctx, k); gv != v || gok != ok || gerr != err {
+			t.Errorf("%s: %q, %v, %v", k, gv, gok, gerr)
+		}
+	}
+	lookup(t.Context(), "a", "", false, nil)
+	_, _ = c.Get(t.Context(), "a")
+	_, _ = c.Get(t.Context(), "absent")
+	before := c.Stats()
+	lookup(t.Context(), "a", "a", true, nil)
+	lookup(t.Context(), "absent", "", true, ErrNotFound)
+	lookup(t.Context(), "b", "", false, nil)
+	if s := c.Stats(); s.Hits != before.Hits+2 || s.NegativeHits != before.NegativeHits+1 || s.Misses != before.Misses || loads != 2 {
+		t.Errorf("%+v, then %+v, %d loads", before, s, loads)
+	}
+	outer := build(t, tr, Options[string, string]{Prefix: "o:", Load: func(ctx context.Context, _ string) (string, error) {
+		v, _, err := c.Lookup(ctx, "a")
+		return v, err
+	}})
+	for range 2 {
+		if v, err := outer.Get(t.Context(), "x"); v != "a" || err != nil {
+			t.Fatal(v, err)
+		}
+	}
+	tr.Forget(c.NameOf("a"))
+	lookup(t.Context(), "a", "", false, nil)
+	if v, err := outer.Get(t.Context(), "x"); v != "" || err != nil {
+		t.Errorf("what was built on it: %q, %v", v, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lookup(t.Context(), "absent", "", false, nil)
+}

@@ -65,8 +65,8 @@ func (c *Cache[K, V]) load(
 	if load == nil {
 		return nil, false, ErrNoLoader
 	}
-	if c.unnamed(k) {
-		return nil, false, ErrEmptyKey
+	if err := c.refused(k); err != nil {
+		return nil, false, err
 	}
 	c.counters.misses.Add(1)
 	asked := time.Now()

@@ -1,8 +1,8 @@
 package cache
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"hash/maphash"
 	"slices"
 	"sync/atomic"
@@ -17,7 +17,7 @@ const loadsAtOnce = 8
 
 // GetMany returns the values of ks. What memory lacks is loaded by one call of Options.LoadMany, less what other calls
 // are loading already; without LoadMany by Load, eight at a time. Absent keys are not in the map. On an error the map
-// has what was found all the same.
+// has what was found all the same, and where loads failed the error is a [KeyErrors].
 func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	rec := invalidate.RecordIn(ctx)
 	if c.closed.Load() {
@@ -26,7 +26,7 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	}
 	bound := c.bound(0, rec)
 	found := make(map[K]V, len(ks))
-	var errs []error
+	failed := make(KeyErrors[K])
 	take := func(k K, e *entry[K, V], err error) {
 		var v V
 		if err == nil {
@@ -36,7 +36,7 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 		case err == nil:
 			found[k] = v
 		case !c.absent(err):
-			errs = append(errs, err)
+			failed[k] = err
 		}
 	}
 	hashes := make(map[K]uint64)
@@ -47,8 +47,8 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 		}
 		h := maphash.Comparable(c.seed, k)
 		hashes[k] = h
-		if c.unnamed(k) {
-			return nil, ErrEmptyKey
+		if err := c.refused(k); err != nil {
+			return nil, err
 		}
 		if e, _, _ := c.look(h, k, rec, bound); e != nil {
 			take(k, e, nil)
@@ -80,18 +80,10 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 	default:
 		c.loadMany(ctx, missing, hashes, rec, bound, take)
 	}
-	return found, errors.Join(unique(errs)...)
-}
-
-// unique drops errors that are the same: a LoadMany's failure is every key's.
-func unique(errs []error) []error {
-	var out []error
-	for _, err := range errs {
-		if len(out) == 0 || out[len(out)-1] != err {
-			out = append(out, err)
-		}
+	if len(failed) > 0 {
+		return found, failed
 	}
-	return out
+	return found, nil
 }
 
 // loadMany boards a flight for each key. Those that nobody else is loading share one load.
@@ -216,11 +208,12 @@ func (c *Cache[K, V]) flyMany(ctx context.Context, b *batch[K, V], hashes map[K]
 		}
 		// A copy: the loader may sort it.
 		found, err := c.opts.LoadMany(context.WithValue(ctx, manyKey[K]{}, own), slices.Clone(b.keys))
+		each, err := split(err, b.keys)
 		valid, _ := shared.Seal()
 		for i, k := range b.keys {
 			records[i].Inherit(&valid)
 			v, ok := found[k]
-			kerr := err
+			kerr := cmp.Or(err, each[k])
 			if kerr == nil && !ok {
 				kerr = c.opts.Absent
 			}

@@ -181,3 +181,86 @@ func TestGetManyCancellation(t *testing.T) {
 	_, _ = many.wait(t)
 	<-lctx.Done()
 }
+
+// A LoadMany that answers with KeyErrors fails the keys it names, each with its own error, and nobody else; GetMany says
+// so in the same words, also where the loads were single.
+// Seen to fail (nobody had a value) with the error of LoadMany taken for every key's in flyMany.
+func TestKeyErrors(t *testing.T) {
+	tr := tracker(t)
+	bad, worse := errors.New("bad"), errors.New("worse")
+	fate := map[string]error{"bad": bad, "worse": worse, "gone": ErrNotFound}
+	many := build(t, tr, Options[string, string]{NegativeTTL: time.Hour,
+		LoadMany: func(_ context.Context, ks []string) (map[string]string, error) {
+			found, failed := map[string]string{}, KeyErrors[string]{}
+			for _, k := range ks {
+				switch {
+				case fate[k] != nil:
+					failed[k] = fate[k]
+				case k != "absent":
+					found[k] = k
+				}
+			}
+			return found, failed
+		}})
+	single := build(t, tr, Options[string, string]{Prefix: "s:", Load: func(_ context.Context, k string) (string, error) {
+		if k == "absent" {
+			return "", ErrNotFound
+		}
+		return k, fate[k]
+	}})
+	for what, c := range map[string]*Cache[string, string]{"LoadMany": many, "Load": single} {
+		for range 2 {
+			got, err := c.GetMany(t.Context(), []string{"a", "bad", "absent", "worse", "gone", "b"})
+			if !maps.Equal(got, map[string]string{"a": "a", "b": "b"}) {
+				t.Errorf("%s: %v", what, got)
+			}
+			var each KeyErrors[string]
+			if !errors.As(err, &each) || !maps.Equal(each, KeyErrors[string]{"bad": bad, "worse": worse}) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if err == nil || err.Error() != "bad\nworse" || !errors.Is(err, worse) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if got, err := c.GetMany(t.Context(), []string{"a", "absent"}); len(got) != 1 || err != nil {
+			t.Errorf("%s: nobody failed: %v, %v", what, got, err)
+		}
+	}
+	if _, err := many.Get(t.Context(), "bad"); err != bad {
+		t.Errorf("Get: %v", err)
+	}
+	if v, err := many.Get(t.Context(), "c"); v != "c" || err != nil {
+		t.Errorf("Get: %q, %v", v, err)
+	}
+	if r, err := many.Read(t.Context(), "gone", ReadOptions{}); err != ErrNotFound || !r.Hit {
+		t.Errorf("an absence of its own: %+v, %v", r, err)
+	}
+}
+
+// KeyErrors that speak of other keys are another batch's, and whoever hands them on has failed: its keys are not absent.
+// So has one who wraps them.
+// Seen to fail (both keys were absent) without the count in split.
+func TestKeyErrorsOfAnotherBatch(t *testing.T) {
+	tr := tracker(t)
+	down := errors.New("down")
+	var err error
+	c := build(t, tr, Options[string, string]{LoadMany: func(context.Context, []string) (map[string]string, error) {
+		return nil, err
+	}})
+	for what, e := range map[string]error{
+		"others":  KeyErrors[string]{"x": down},
+		"one too": KeyErrors[string]{"a": down, "x": down},
+		"wrapped": fmt.Errorf("because: %w", KeyErrors[string]{"a": down}),
+		"no":      KeyErrors[string]{"a": nil},
+	} {
+		err = e
+		var each KeyErrors[string]
+		_, many := c.GetMany(t.Context(), []string{"a", "b"})
+		if !errors.As(many, &each) || len(each) != 2 || what != "no" && !errors.Is(many, down) {
+			t.Errorf("%s: GetMany: %v", what, many)
+		}
+		if _, one := c.Get(t.Context(), "b"); one == nil || errors.Is(one, ErrNotFound) {
+			t.Errorf("%s: Get: %v", what, one)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"reflect"
 	"time"
 
@@ -46,8 +47,8 @@ type Options[K comparable, V any] struct {
 	// each hit. It must heed its context (a go-redis client does with redis.Options.ContextTimeoutEnabled), and read the Redis primary that the tracker listens to, or a truth whose
 	// writers announce what they changed ([Cache.Write], [invalidate.Tracker.Touch]).
 	Load func(ctx context.Context, k K) (V, error)
-	// LoadMany loads several at once, for GetMany. A key absent from the map is not found; an error fails them all.
-	// Where one key's life differs from the others', use [ForKey].
+	// LoadMany loads several at once, for GetMany. A key absent from the map is not found; an error fails them all, but
+	// for [KeyErrors], which fails those that it names. Where one key's life differs from the others', use [ForKey].
 	LoadMany func(ctx context.Context, ks []K) (map[K]V, error)
 	// Absent is the error that a key absent from LoadMany's map is kept as; default [ErrNotFound].
 	Absent error
@@ -114,7 +115,7 @@ func (o *Options[K, V]) Validate() error {
 		return bad("Cost is set with MaxEntries, where every entry costs 1: leave it out, or give MaxBytes")
 	case o.TTL < 0:
 		return bad("TTL is %v: give a positive duration, or 0 for %v", o.TTL, defaultTTL)
-	case o.TTLJitter > 1:
+	case o.TTLJitter > 1, math.IsNaN(o.TTLJitter):
 		return bad("TTLJitter is %v: give a share of TTL below 1", o.TTLJitter)
 	case o.NegativeTTL < 0:
 		return bad("NegativeTTL is %v: give a positive duration, or 0 to keep no absences", o.NegativeTTL)

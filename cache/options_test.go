@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,7 @@ func TestOptionsValidate(t *testing.T) {
 		"Cost is set":          {MaxEntries: 1, Cost: func(string, int) int64 { return 1 }},
 		"TTL is -1ns":          {MaxEntries: 1, TTL: -1},
 		"TTLJitter is 2":       {MaxEntries: 1, TTLJitter: 2},
+		"TTLJitter is NaN":     {MaxEntries: 1, TTLJitter: math.NaN()}, // seen to pass with the comparison alone
 		"NegativeTTL is -1ns":  {MaxEntries: 1, NegativeTTL: -1},
 		"MaxStaleness is -1ns": {MaxEntries: 1, MaxStaleness: -1},
 		"LoadTimeout is -1ns":  {MaxEntries: 1, LoadTimeout: -1},
@@ -195,5 +198,43 @@ func TestOptionsValidate(t *testing.T) {
 		if !errors.Is(err, ErrEmptyKey) {
 			t.Errorf("%s of an empty key: %v", what, err)
 		}
+	}
+}
+
+// A key that does not equal itself is refused: its flight could never be taken off the board again.
+// Seen to leave a flight for each call without the comparison in refused.
+func TestUnequalKey(t *testing.T) {
+	tr := tracker(t)
+	load := func(context.Context, float64) (int, error) { return 1, nil }
+	many := func(_ context.Context, ks []float64) (map[float64]int, error) { return map[float64]int{ks[0]: 1}, nil }
+	c := build(t, tr, Options[float64, int]{Load: load, LoadMany: many,
+		AppendKey: func(dst []byte, k float64) []byte { return strconv.AppendFloat(dst, k, 'g', -1, 64) }})
+	nan := math.NaN()
+	for range 3 {
+		_, get := c.Get(t.Context(), nan)
+		_, many := c.GetMany(t.Context(), []float64{1, nan})
+		_, read := c.Read(t.Context(), nan, ReadOptions{Refresh: true})
+		for what, err := range map[string]error{
+			"Get": get, "GetMany": many, "Read": read, "Invalidate": c.Invalidate(t.Context(), nan),
+			"Write": c.Write(t.Context(), nan, func(context.Context) error { t.Error("ran"); return nil }),
+		} {
+			if !errors.Is(err, ErrUnequalKey) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	if n := len(c.flights.byKey); n != 0 {
+		t.Errorf("%d flights never leave the board", n)
+	}
+	if v, err := c.Get(t.Context(), 2); v != 1 || err != nil {
+		t.Errorf("an honest float: %d, %v", v, err)
+	}
+}
+
+// Seen to panic, after it had made the key fall, without the comparison in Write.
+func TestWriteNothing(t *testing.T) {
+	c := build(t, tracker(t), Options[string, int]{Load: func(context.Context, string) (int, error) { return 1, nil }})
+	if err := c.Write(t.Context(), "a", nil); err == nil || !strings.Contains(err.Error(), "write is nil") {
+		t.Error(err)
 	}
 }

@@ -16,9 +16,15 @@ func (c *Cache[K, V]) NameOf(k K) invalidate.Name {
 	return invalidate.Key(string(c.opts.AppendKey([]byte(c.opts.Prefix), k)))
 }
 
-// unnamed reports whether k has no name though it should.
-func (c *Cache[K, V]) unnamed(k K) bool {
-	return !c.opts.NoKey && c.opts.Prefix == "" && c.NameOf(k).Text() == ""
+// refused is why nothing can be kept under k; nil as a rule.
+func (c *Cache[K, V]) refused(k K) error {
+	switch again := k; {
+	case k != again:
+		return ErrUnequalKey
+	case !c.opts.NoKey && c.opts.Prefix == "" && c.NameOf(k).Text() == "":
+		return ErrEmptyKey
+	}
+	return nil
 }
 
 // Invalidate makes the entries of ks fall in every process: here before it returns, error or not. Call it after what
@@ -32,8 +38,8 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, ks ...K) error {
 	}
 	names := make([]invalidate.Name, len(ks))
 	for i, k := range ks {
-		if c.unnamed(k) {
-			return ErrEmptyKey
+		if err := c.refused(k); err != nil {
+			return err
 		}
 		names[i] = c.NameOf(k)
 	}
@@ -53,8 +59,11 @@ func (c *Cache[K, V]) Write(ctx context.Context, k K, write func(context.Context
 	if c.opts.NoKey {
 		return ErrNoKey
 	}
-	if c.unnamed(k) {
-		return ErrEmptyKey
+	if err := c.refused(k); err != nil {
+		return err
+	}
+	if write == nil {
+		return errors.New("cache: Write's write is nil: give the function that changes the truth")
 	}
 	defer func() {
 		// The write may have happened though ctx has ended.

@@ -148,3 +148,46 @@ func ExampleGetString() {
 	// Hello, Ada <nil>
 	// Welcome, Ada <nil>
 }
+
+// A hook serves a client's own reads from memory: the code that makes them stays as it is.
+func ExampleNewHook() {
+	ctx := context.Background()
+	server, err := notifytest.Run() // stands for your Redis
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close()
+	tracker, err := invalidate.Connect(ctx, rdb, invalidate.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tracker.Close()
+	hook, err := rediscache.NewHook(tracker, rdb, rediscache.HookOptions{
+		Prefixes: []string{"user:"}, MaxEntries: 100_000,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer hook.Close()
+
+	rdb.HSet(ctx, "user:7", "name", "Ada")
+	if err := tracker.Fence(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		fmt.Println(rdb.HGet(ctx, "user:7", "name").Val())
+	}
+	rdb.HSet(ctx, "user:7", "name", "Grace") // seen by this client at once, by others with the event
+	fmt.Println(rdb.HGet(ctx, "user:7", "name").Val())
+	stats := hook.Stats()
+	fmt.Println(stats.Hits, "hits,", stats.Loads, "loads")
+	// Output:
+	// Ada
+	// Ada
+	// Ada
+	// Grace
+	// 2 hits, 2 loads
+}

@@ -79,15 +79,15 @@ func build[K comparable, V any](
 		return readOne(ctx, rdb, c.NameOf(k).Text(), read)
 	}
 	opts.LoadMany = func(ctx context.Context, ks []K) (map[K]V, error) {
-		found := make(map[K]V, len(ks))
+		found, failed := make(map[K]V, len(ks)), make(cache.KeyErrors[K])
 		for len(ks) > 0 {
 			n := min(len(ks), keysATrip)
-			if err := readMany(ctx, rdb, c, ks[:n], read, found); err != nil {
+			if err := readMany(ctx, rdb, c, ks[:n], read, found, failed); err != nil {
 				return nil, err
 			}
 			ks = ks[n:]
 		}
-		return found, nil
+		return found, failed
 	}
 	opts.Absent = redis.Nil
 	c, err := cache.New(tracker, opts)
@@ -118,8 +118,10 @@ func named(key string, err error) error {
 	return fmt.Errorf("rediscache: key %q: %w", key, err)
 }
 
+// readMany returns an error when nothing was answered; one key's own error goes into failed.
 func readMany[K comparable, V any](
-	ctx context.Context, rdb redis.UniversalClient, c *cache.Cache[K, V], ks []K, read reader[V], found map[K]V,
+	ctx context.Context, rdb redis.UniversalClient, c *cache.Cache[K, V], ks []K, read reader[V],
+	found map[K]V, failed cache.KeyErrors[K],
 ) error {
 	pipe := rdb.Pipeline()
 	answers := make([]answer[V], len(ks))
@@ -135,7 +137,7 @@ func readMany[K comparable, V any](
 		switch {
 		case errors.Is(err, redis.Nil):
 		case err != nil:
-			return err
+			failed[k] = err
 		default:
 			found[k] = v
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/gofreshet/freshet/adapters/rediscache"
+	"github.com/gofreshet/freshet/invalidate"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 )
@@ -66,6 +68,27 @@ func goRedisCache(value string) func(context.Context, env) (*opened, error) {
 		}
 		o := reading(rdb, e, value)
 		o.missed = func() uint64 { return rdb.CSCStats().Misses }
+		return o, nil
+	}
+}
+
+// hooked is go-redis with Freshet's hook.
+func hooked(value string) func(context.Context, env) (*opened, error) {
+	return func(ctx context.Context, e env) (*opened, error) {
+		rdb := redis.NewClient(&redis.Options{Addr: e.addr})
+		tracker, err := invalidate.Connect(ctx, rdb, invalidate.Options{})
+		if err != nil {
+			return nil, errors.Join(err, rdb.Close())
+		}
+		h, err := rediscache.NewHook(tracker, rdb, rediscache.HookOptions{
+			Prefixes: []string{prefix}, MaxEntries: 4 * len(e.keys), TTL: ttl,
+		})
+		if err != nil {
+			return nil, errors.Join(err, tracker.Close(), rdb.Close())
+		}
+		o := reading(rdb, e, value)
+		o.missed = func() uint64 { return h.Stats().Misses }
+		o.close = func() error { return errors.Join(h.Close(), tracker.Close(), rdb.Close()) }
 		return o, nil
 	}
 }

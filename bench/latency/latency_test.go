@@ -73,7 +73,7 @@ func TestQuick(t *testing.T) {
 		t.Fatal(err)
 	}
 	absent := []string{"rueidis DoCache", "go-redis client-side cache"}
-	for i, rows := range []int{9, 9, 9, 9, 3, 6, 3, 5} {
+	for i, rows := range []int{11, 11, 11, 11, 3, 7, 3, 6} {
 		check(t, r.Tables[i], rows, absent...)
 	}
 	if len(r.Tables) != 8 || len(r.Charts) != 8 {
@@ -106,7 +106,7 @@ func TestServer(t *testing.T) {
 		}
 	}
 	tables := b.out.Result().Tables
-	for i, rows := range []int{9, 9, 9, 9, 3, 6, 3, 5} {
+	for i, rows := range []int{11, 11, 11, 11, 3, 7, 3, 6} {
 		check(t, tables[i], rows)
 	}
 	b.notes()

@@ -61,6 +61,8 @@ func sides() []side {
 		{"freshet", shared, true, openFreshet},
 		{"ristretto", shared, true, openRistretto},
 		{"otter", shared, true, openOtter},
+		{"freshet hook", raw, false, hooked(raw)},
+		{"freshet hook", decoded, false, hooked(decoded)},
 		{"rueidis DoCache", raw, false, rueidisCache(raw)},
 		{"rueidis DoCache", decoded, false, rueidisCache(decoded)},
 		{"go-redis client-side cache", raw, false, goRedisCache(raw)},

@@ -1,0 +1,221 @@
+package rediscache
+
+import (
+	"encoding"
+	"encoding/binary"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// readable is a command that is answered from memory: its reply depends on its arguments and on the keys it names, all of
+// which the events speak of.
+type readable struct {
+	name  string // in lower case
+	many  bool   // every argument is a key
+	lives lives  // what of the key may end before it
+}
+
+type lives uint8
+
+const (
+	byKey   lives = iota // nothing
+	byField              // the fields that the arguments name
+	byHash               // any field
+)
+
+// readables is the whole whitelist. Not here, on purpose: what carries a moment (TTL, OBJECT), is drawn by lot or by
+// cursor, blocks, keeps the books of a stream, reads keys that it does not name (SORT_RO BY) or that lie apart (SINTER,
+// LCS), and PFCOUNT, which writes.
+var readables = [...]readable{
+	mget: {name: "mget", many: true}, exists: {name: "exists", many: true},
+	{name: "get"}, {name: "strlen"}, {name: "getrange"}, {name: "substr"}, {name: "type"},
+	{name: "getbit"}, {name: "bitcount"}, {name: "bitpos"}, {name: "bitfield_ro"},
+	{name: "hget", lives: byField}, {name: "hmget", lives: byField},
+	{name: "hexists", lives: byField}, {name: "hstrlen", lives: byField},
+	{name: "hgetall", lives: byHash}, {name: "hkeys", lives: byHash},
+	{name: "hvals", lives: byHash}, {name: "hlen", lives: byHash},
+	{name: "lrange"}, {name: "lindex"}, {name: "llen"}, {name: "lpos"},
+	{name: "smembers"}, {name: "scard"}, {name: "sismember"}, {name: "smismember"},
+	{name: "zrange"}, {name: "zrevrange"}, {name: "zrangebyscore"}, {name: "zrevrangebyscore"},
+	{name: "zrangebylex"}, {name: "zrevrangebylex"}, {name: "zcard"}, {name: "zcount"}, {name: "zlexcount"},
+	{name: "zscore"}, {name: "zmscore"}, {name: "zrank"}, {name: "zrevrank"},
+	{name: "geopos"}, {name: "geodist"}, {name: "geohash"}, {name: "geosearch"},
+}
+
+// command is an index of readables.
+type command uint8
+
+const (
+	mget command = iota
+	exists
+)
+
+// reads finds a command by its name.
+var reads = func() map[string]command {
+	m := make(map[string]command, len(readables))
+	for i, r := range readables {
+		m[r.name] = command(i)
+	}
+	return m
+}()
+
+// question is a command and all its arguments: what memory is asked for. Commands that differ in nothing but the type
+// that go-redis reads the reply into are different questions. Equal questions are equal on the wire.
+type question struct {
+	command command
+	shape   shape
+	n       uint32 // how many arguments follow the key
+	key     string
+	rest    string // those arguments: one as it is, several each behind its length
+}
+
+// many reports whether q stands for a question about each key of its command.
+func (q *question) many() bool { return readables[q.command].many }
+
+// ask is the question that cmd puts; ok is false when it is not to be answered from memory.
+func (h *Hook) ask(cmd redis.Cmder) (q question, ok bool) {
+	args := cmd.Args()
+	if len(args) < 2 {
+		return q, false
+	}
+	name, plain := args[0].(string)
+	if plain {
+		q.command, ok = reads[name]
+	}
+	if !ok {
+		if q.command, ok = reads[cmd.Name()]; !ok {
+			return q, false
+		}
+	}
+	if q.key, ok = h.ours(args[1]); !ok {
+		return q, false
+	}
+	if q.shape = shapeOf(cmd); q.shape == none {
+		return q, false
+	}
+	if !q.many() {
+		return q, q.setRest(args[2:])
+	}
+	for _, arg := range args[2:] {
+		if _, ok := h.ours(arg); !ok {
+			return q, false
+		}
+	}
+	// What is put together key by key has one of these shapes, or go-redis refuses it.
+	return q, q.shape == generic || q.command == mget && q.shape == list || q.command == exists && q.shape == integer
+}
+
+// ours is arg as a key that is served from memory.
+func (h *Hook) ours(arg any) (key string, ok bool) {
+	key, ok = text(arg)
+	return key, ok && key != "" && h.covers(key)
+}
+
+// each is the question q about each key of cmd.
+func each(q question, cmd redis.Cmder) []question {
+	keys := cmd.Args()[1:]
+	all := make([]question, len(keys))
+	for i, arg := range keys {
+		all[i] = q
+		all[i].key, _ = text(arg)
+	}
+	return all
+}
+
+func (q *question) setRest(args []any) bool {
+	switch q.n = uint32(len(args)); q.n {
+	case 0:
+		return true
+	case 1:
+		var ok bool
+		q.rest, ok = text(args[0])
+		return ok
+	}
+	var room [128]byte
+	buf := room[:0]
+	for _, arg := range args {
+		s, ok := text(arg)
+		if !ok {
+			return false
+		}
+		buf = binary.AppendUvarint(buf, uint64(len(s)))
+		buf = append(buf, s...)
+	}
+	q.rest = string(buf)
+	return true
+}
+
+// arguments after the key.
+func (q *question) arguments() []any {
+	if q.n == 1 {
+		return []any{q.rest}
+	}
+	args := make([]any, 0, q.n)
+	for rest := q.rest; uint32(len(args)) < q.n; {
+		n, used := binary.Uvarint([]byte(rest[:min(len(rest), binary.MaxVarintLen64)]))
+		args = append(args, rest[used:used+int(n)])
+		rest = rest[used+int(n):]
+	}
+	return args
+}
+
+// text is an argument as go-redis sends it; ok is false for what it would not send.
+func text(arg any) (s string, ok bool) {
+	switch v := arg.(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	case int:
+		return strconv.Itoa(v), true
+	case int64:
+		return strconv.FormatInt(v, 10), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case nil:
+		return "", true
+	case time.Time:
+		return v.Format(time.RFC3339Nano), true
+	case *time.Time:
+		if v == nil {
+			v = new(time.Time)
+		}
+		return v.Format(time.RFC3339Nano), true
+	case encoding.BinaryMarshaler:
+		if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && p.IsNil() {
+			return "", false
+		}
+		b, err := v.MarshalBinary()
+		return string(b), err == nil
+	}
+	v := reflect.ValueOf(arg)
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v = reflect.New(v.Type().Elem())
+		}
+		v = v.Elem()
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return v.String(), true
+	case reflect.Bool:
+		if v.Bool() {
+			return "1", true
+		}
+		return "0", true
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(v.Int(), 10), true
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return strconv.FormatUint(v.Uint(), 10), true
+	case reflect.Float32, reflect.Float64:
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64), true
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 { // net.IP
+			return string(v.Bytes()), true
+		}
+	}
+	return "", false
+}
