@@ -1,0 +1,316 @@
+package sqlcache
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// raw is a catalog as a dialect reads it.
+type raw struct {
+	scope     string // names the database among all that share a Redis: the same for every process that uses it
+	same      string // what every session must be like: see session
+	relations []rawRelation
+	falls     []edge // a write to from also changes to
+	triggers  []rawTrigger
+	functions []rawFunction
+	hazards   []string // types and the like that run functions of users: whoever names them may write anything
+	danger    string   // why nothing at all can be told; "" when it can
+}
+
+type rawRelation struct {
+	schema, name string
+	view         string // its definition
+	isView       bool
+	unkept       string // why reads of it are not kept; "" when they may be
+	flushes      string // why a write to it may change anything
+	atOnce       bool   // what is written to it cannot be rolled back
+}
+
+type edge struct{ fromSchema, from, toSchema, to string }
+
+type rawTrigger struct {
+	schema, table string
+	body          string
+	opaque        string // why the body says nothing: its language
+}
+
+type rawFunction struct {
+	name      string
+	purity    purity
+	own       bool // made by a user, not brought along by the server
+	attribute bool // may be called as a.name
+}
+
+// catalog is what is known of a database at one time. It never changes.
+type catalog struct {
+	dialect     Dialect
+	scope, same string
+	print       uint64          // of all that was read
+	only        map[string]bool // Options.Tables; nil: every table
+	byName      map[string][]*relation
+	foreign     []*relation // whose names are not ASCII: how such names are folded is the server's business
+	functions   map[string]rawFunction
+	attributes  map[string]bool
+	hazards     map[string]bool
+	danger      string
+	harmless    map[string]bool // Options.ReadOnlyFunctions
+}
+
+// relation is a table or a view.
+type relation struct {
+	schema, name string
+	def          string
+	isView       bool
+	unkept       string
+	viewFlushes  bool        // reading the view runs functions that may write anything
+	flushes      string      // why a write to it may change anything
+	bases        []*relation // what a read of it reads: itself, or a view's tables
+	falls        []*relation // what a write to it changes: itself or a view's tables, cascades, partitions, triggers
+	atOnce       bool
+	expanding    bool
+	expanded     bool
+}
+
+func (r *relation) tag() string { return r.schema + "." + r.name }
+
+// fold is how names are compared: more alike than any dialect thinks them.
+func fold(s string) string { return strings.ToLower(s) }
+
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+var printSeed = maphash.MakeSeed()
+
+func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
+	cat := &catalog{
+		dialect: d, scope: in.scope, same: in.same, danger: in.danger, byName: map[string][]*relation{},
+		functions: map[string]rawFunction{}, attributes: map[string]bool{}, hazards: map[string]bool{},
+		print: maphash.String(printSeed, fmt.Sprintf("%+v", *in)),
+	}
+	if opts.Scope != "" {
+		cat.scope = opts.Scope
+	}
+	if opts.Tables != nil {
+		cat.only = map[string]bool{}
+		for _, t := range opts.Tables {
+			cat.only[fold(t)] = true
+		}
+	}
+	cat.harmless = map[string]bool{}
+	for _, f := range opts.ReadOnlyFunctions {
+		cat.harmless[fold(f)] = true
+	}
+	for _, f := range in.functions {
+		name := fold(f.name)
+		old, twice := cat.functions[name]
+		if twice {
+			f.own = f.own || old.own
+			f.purity = max(f.purity, old.purity)
+		}
+		cat.functions[name] = f
+		if f.attribute {
+			cat.attributes[name] = true
+		}
+	}
+	for _, h := range in.hazards {
+		cat.hazards[fold(h)] = true
+	}
+	var list []*relation
+	at := map[[2]string]*relation{}
+	for _, r := range in.relations {
+		rel := &relation{schema: r.schema, name: r.name, def: r.view, isView: r.isView, unkept: r.unkept,
+			flushes: r.flushes, atOnce: r.atOnce}
+		list = append(list, rel)
+		at[[2]string{r.schema, r.name}] = rel
+		cat.byName[fold(r.name)] = append(cat.byName[fold(r.name)], rel)
+		if !ascii(r.name) {
+			cat.foreign = append(cat.foreign, rel)
+		}
+	}
+	for _, r := range list {
+		cat.expand(r)
+	}
+	cat.spread(list, at, in)
+	return cat
+}
+
+// expand finds the tables below a view by the same rule as for any statement: those whose names its text has.
+func (cat *catalog) expand(r *relation) {
+	if r.expanded || r.expanding {
+		return
+	}
+	r.expanding = true
+	defer func() { r.expanding, r.expanded = false, true }()
+	if !r.isView {
+		r.bases = []*relation{r}
+		return
+	}
+	tokens, doubt := lex(r.def, cat.dialect.syntax())
+	if i := slices.IndexFunc(tokens, func(t token) bool { return t.is("select") || t.is("with") || t.is("values") }); i >= 0 {
+		tokens = tokens[i:]
+	} else if doubt == "" {
+		doubt = "no definition"
+	}
+	if doubt != "" {
+		r.unkept, r.viewFlushes, r.flushes = doubt, true, doubt
+		return
+	}
+	f := scan(tokens, cat)
+	switch {
+	case f.worst == anything, f.writes, f.assigns, f.worst == stateful:
+		r.unkept, r.viewFlushes, r.flushes = cmpOr(f.why, "it writes"), true, cmpOr(f.why, "it writes")
+	case f.worst == fickle, f.fickle:
+		r.unkept = f.why + " is not the same at every call"
+	case f.unknown != "":
+		r.unkept = "it reads " + f.unknown + ", which is not in the catalog"
+		r.flushes = r.unkept
+	}
+	for _, below := range f.tables {
+		if below == r {
+			continue
+		}
+		if below.expanding {
+			r.unkept, r.flushes = "views that name each other", "views that name each other"
+			continue
+		}
+		cat.expand(below)
+		r.unkept = cmpOr(r.unkept, below.unkept)
+		r.flushes = cmpOr(r.flushes, below.flushes)
+		r.viewFlushes = r.viewFlushes || below.viewFlushes
+		r.bases = append(r.bases, below.bases...)
+	}
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// spread closes writes over views, foreign keys, partitions and triggers.
+func (cat *catalog) spread(list []*relation, at map[[2]string]*relation, in *raw) {
+	next := map[*relation][]*relation{}
+	for _, r := range list {
+		if r.isView {
+			next[r] = append(next[r], r.bases...)
+		}
+	}
+	for _, e := range in.falls {
+		from, to := at[[2]string{e.fromSchema, e.from}], at[[2]string{e.toSchema, e.to}]
+		switch {
+		case from == nil:
+		case to == nil:
+			from.flushes = cmpOr(from.flushes, "it reaches "+e.to+", which is not in the catalog")
+		default:
+			next[from] = append(next[from], to)
+		}
+	}
+	for _, t := range in.triggers {
+		r := at[[2]string{t.schema, t.table}]
+		if r == nil {
+			continue
+		}
+		touched, why := cat.trigger(t)
+		r.flushes = cmpOr(r.flushes, why)
+		next[r] = append(next[r], touched...)
+	}
+	for _, r := range list {
+		seen := map[*relation]bool{r: true}
+		todo := []*relation{r}
+		for len(todo) > 0 {
+			x := todo[0]
+			todo = todo[1:]
+			r.flushes = cmpOr(r.flushes, x.flushes)
+			if !x.isView {
+				r.falls = append(r.falls, x)
+			}
+			for _, y := range next[x] {
+				if !seen[y] {
+					seen[y] = true
+					todo = append(todo, y)
+				}
+			}
+		}
+	}
+}
+
+// trigger says which tables a trigger's body names, or why it may write any.
+func (cat *catalog) trigger(t rawTrigger) (touched []*relation, why string) {
+	if t.opaque != "" {
+		return nil, "a trigger " + t.opaque
+	}
+	tokens, doubt := lex(t.body, cat.dialect.syntax())
+	if doubt != "" {
+		return nil, "a trigger that is not understood: " + doubt
+	}
+	for i, tok := range tokens {
+		next := token{}
+		if i+1 < len(tokens) {
+			next = tokens[i+1]
+		}
+		switch {
+		case tok.is("execute") && !next.is("procedure") && !next.is("function"), tok.is("call"), tok.is("prepare"):
+			return nil, "a trigger that runs what its text does not show"
+		case tok.is("set") && (next.is("local") || next.is("session") || next.is("role") || next.is("search_path")):
+			return nil, "a trigger that changes the session"
+		case tok.is("create"), tok.is("alter"), tok.is("drop"), tok.is("truncate"):
+			if i > 0 {
+				return nil, "a trigger with DDL"
+			}
+		}
+	}
+	f := scan(tokens, cat)
+	if f.worst >= stateful {
+		return nil, "a trigger that calls " + f.why
+	}
+	if f.unknown != "" {
+		return nil, "a trigger that names " + f.unknown + ", which is not in the catalog"
+	}
+	for _, r := range f.tables {
+		if r.viewFlushes {
+			return nil, "a trigger that reads " + r.tag()
+		}
+	}
+	return f.tables, ""
+}
+
+// named returns the relations that an identifier may mean.
+func (cat *catalog) named(ident string) []*relation {
+	if !ascii(ident) {
+		return cat.foreign
+	}
+	return cat.byName[fold(ident)]
+}
+
+func (cat *catalog) knows(name string) bool { return len(cat.byName[name]) > 0 }
+
+// made reports whether a user has made a function of that name.
+func (cat *catalog) made(name string) bool { return cat.functions[name].own }
+
+func (cat *catalog) function(name string) purity {
+	if cat.harmless[name] {
+		return fickle
+	}
+	if f, ok := cat.functions[name]; ok && f.own {
+		return f.purity
+	}
+	return cat.dialect.function(name, cat)
+}
+
+// name is what falls with a table.
+func (cat *catalog) name(table string) invalidate.Name { return tableName(cat.scope, table) }
+
+func tableName(scope, table string) invalidate.Name {
+	return invalidate.Tag("sql:" + scope + ":" + table)
+}

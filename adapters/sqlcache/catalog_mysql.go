@@ -1,0 +1,224 @@
+package sqlcache
+
+import (
+	"context"
+	"strings"
+)
+
+type mysql struct{}
+
+// MySQL is MySQL 8 and MariaDB 10.5 and later.
+func MySQL() Dialect { return mysql{} }
+
+func (mysql) Name() string { return "mysql" }
+
+func (mysql) syntax() syntax {
+	return syntax{backslash: true, hash: true, dashSpace: true, backquote: true, digitNames: true, versioned: true}
+}
+
+// mysqlPure are built in and give the same for the same.
+var mysqlPure = fields(`
+abs acos adddate addtime aes_decrypt aes_encrypt ascii asin atan atan2 avg bin bit_and bit_count bit_length bit_or
+bit_xor cast ceil ceiling char char_length character_length coalesce coercibility collation compress concat concat_ws conv
+convert convert_tz cos cot count crc32 cume_dist date date_add date_format date_sub datediff day dayname dayofmonth
+dayofweek dayofyear degrees dense_rank elt exp export_set extract extractvalue field find_in_set first_value floor
+format from_base64 from_days from_unixtime get_format greatest group_concat grouping hex hour if ifnull inet6_aton
+inet6_ntoa inet_aton inet_ntoa insert instr interval isnull json_array json_array_append json_array_insert
+json_arrayagg json_compact json_contains json_contains_path json_depth json_detailed json_equals json_exists
+json_extract json_insert json_keys json_length json_loose json_merge json_merge_patch json_merge_preserve
+json_normalize json_object json_objectagg json_overlaps json_pretty json_query json_quote json_remove json_replace
+json_search json_set json_storage_size json_table json_type json_unquote json_valid json_value lag last_day
+last_value lcase lead least left length ln locate log log10 log2 lower lpad ltrim make_set makedate maketime max md5
+median microsecond mid min minute mod month monthname nth_value ntile nullif nvl nvl2 oct octet_length ord percent_rank
+percentile_cont percentile_disc period_add period_diff pi position pow power quarter quote radians rank regexp_instr
+regexp_like regexp_replace regexp_substr repeat replace reverse right round row_number rpad rtrim sec_to_time second
+sha sha1 sha2 sign sin soundex space sqrt st_area st_asgeojson st_astext st_distance st_distance_sphere st_geomfromtext
+st_x st_y std stddev stddev_pop stddev_samp str_to_date strcmp subdate substr substring substring_index subtime sum tan
+time time_format time_to_sec timediff timestamp timestampadd timestampdiff to_base64 to_days to_seconds trim truncate
+ucase uncompress uncompressed_length unhex upper uuid_to_bin bin_to_uuid is_uuid values var_pop var_samp variance week
+weekday weekofyear weight_string year yearweek any_value natural_sort_key
+`)
+
+var mysqlFickle = fields(`
+now sysdate curdate curtime current_date current_time current_timestamp localtime localtimestamp utc_date utc_time
+utc_timestamp unix_timestamp rand random_bytes uuid uuid_short connection_id current_user session_user system_user user
+database schema version found_rows row_count last_insert_id sleep benchmark is_free_lock is_used_lock lastval nextval
+setval master_pos_wait current_role load_file sformat encrypt password sys_guid
+`)
+
+func (mysql) function(name string, _ *catalog) purity {
+	switch {
+	case mysqlPure[name]:
+		return pure
+	case mysqlFickle[name]:
+		return fickle
+	case name == "get_lock", name == "release_lock", name == "release_all_locks":
+		return stateful
+	}
+	return anything
+}
+
+func (mysql) variables(ctx context.Context, q querier) (map[string]string, error) {
+	rows, err := q.query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
+		'tx_isolation', 'transaction_isolation', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir', 'sql_mode',
+		'time_zone', 'collation_connection', 'character_set_results')`)
+	if err != nil {
+		return nil, err
+	}
+	v := map[string]string{}
+	for _, r := range rows {
+		v[strings.ToLower(r[0])] = r[1]
+	}
+	rows, err = q.query(ctx, "SELECT COALESCE(DATABASE(), ''), CURRENT_USER()")
+	if err != nil {
+		return nil, err
+	}
+	v["database"], v["user"] = rows[0][0], rows[0][1]
+	return v, nil
+}
+
+func mysqlServer(v map[string]string) string {
+	if id := v["server_uuid"] + v["server_uid"]; id != "" {
+		return id
+	}
+	return v["hostname"] + ":" + v["port"] + ":" + v["datadir"]
+}
+
+func mysqlSame(v map[string]string) string {
+	return strings.Join([]string{mysqlServer(v), v["database"], v["user"], v["sql_mode"], v["time_zone"],
+		v["collation_connection"], v["character_set_results"]}, "|")
+}
+
+func (d mysql) session(ctx context.Context, q querier) (session, error) {
+	v, err := d.variables(ctx, q)
+	if err != nil {
+		return session{}, err
+	}
+	s := session{same: mysqlSame(v)}
+	switch iso := v["tx_isolation"] + v["transaction_isolation"]; {
+	case v["read_only"] == "ON":
+		s.unfit = "the server is read_only: a replica"
+	case v["autocommit"] == "OFF":
+		s.unfit = "autocommit is off"
+	case strings.HasPrefix(iso, "READ-UNCOMMITTED"):
+		s.unfit = "it reads what is not committed"
+	}
+	return s, nil
+}
+
+var mysqlKept = set("innodb", "rocksdb", "tokudb", "aria", "myisam")
+
+func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
+	v, err := d.variables(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	in := &raw{scope: "mysql:" + mysqlServer(v), same: mysqlSame(v)}
+	const user = `NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')`
+	for _, s := range []string{"information_schema", "performance_schema", "mysql", "sys"} {
+		in.relations = append(in.relations, rawRelation{schema: s, name: s, unkept: "a system table", flushes: "a system table"})
+		if v["database"] == s {
+			in.danger = "the default database is the server's own"
+		}
+	}
+	rows, err := q.query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')
+		FROM information_schema.TABLES WHERE TABLE_SCHEMA `+user+` ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	views, err := q.query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(VIEW_DEFINITION, '') FROM information_schema.VIEWS
+		WHERE TABLE_SCHEMA `+user+` ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	defs := map[[2]string]string{}
+	for _, r := range views {
+		defs[[2]string{r[0], r[1]}] = r[2]
+	}
+	for _, r := range rows {
+		rel := rawRelation{schema: r[0], name: r[1]}
+		switch kind, engine := r[2], strings.ToLower(r[3]); {
+		case kind == "VIEW":
+			rel.isView, rel.view = true, defs[[2]string{r[0], r[1]}]
+		case kind == "TEMPORARY":
+			continue
+		case kind == "SEQUENCE":
+			rel.unkept = "a sequence"
+		case !mysqlKept[engine]:
+			rel.unkept, rel.atOnce = "its engine "+r[3]+" is not known to announce every change", true
+		default:
+			rel.atOnce = engine == "aria" || engine == "myisam"
+		}
+		in.relations = append(in.relations, rel)
+	}
+	rows, err = q.query(ctx, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME,
+		UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if cascades(r[4]) || cascades(r[5]) {
+			in.falls = append(in.falls, edge{r[2], r[3], r[0], r[1]})
+		}
+	}
+	rows, err = q.query(ctx, `SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT
+		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA `+user+` ORDER BY 1, 2, 3`)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: r[2]})
+	}
+	if err := d.seesTriggers(ctx, q, v["user"], in); err != nil {
+		return nil, err
+	}
+	rows, err = q.query(ctx, `SELECT DISTINCT ROUTINE_NAME FROM information_schema.ROUTINES
+		WHERE ROUTINE_SCHEMA NOT IN ('mysql', 'sys') AND ROUTINE_TYPE = 'FUNCTION' ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		in.functions = append(in.functions, rawFunction{name: r[0], purity: anything, own: true})
+	}
+	return in, nil
+}
+
+// seesTriggers asks whether the user is shown triggers: they are hidden from who may not make them, and a trigger that
+// is not seen writes what nobody is told of. Then every write flushes all.
+func (mysql) seesTriggers(ctx context.Context, q querier, user string, in *raw) error {
+	at := strings.LastIndexByte(user, '@')
+	if at < 0 {
+		at = len(user)
+		user += "@%"
+	}
+	grantee := "'" + user[:at] + "'@'" + user[at+1:] + "'"
+	rows, err := q.query(ctx, `SELECT '', PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = ?
+		UNION SELECT TABLE_SCHEMA, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE = ?`, grantee, grantee)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, r := range rows {
+		if r[1] == "TRIGGER" {
+			seen[r[0]] = true
+		}
+	}
+	for i, r := range in.relations {
+		if !seen[""] && !seen[r.schema] && r.flushes == "" {
+			in.relations[i].flushes = "its triggers are hidden from " + user + ": GRANT TRIGGER"
+		}
+	}
+	return nil
+}
+
+func (mysql) lockBefore() string { return "" }
+
+func (mysql) hold(ctx context.Context, q querier, id string) error {
+	_, err := q.query(ctx, "SELECT GET_LOCK(?, 0)", "freshet:"+id)
+	return err
+}
+
+func (mysql) ended(ctx context.Context, q querier, id string) (bool, error) {
+	rows, err := q.query(ctx, "SELECT IS_FREE_LOCK(?)", "freshet:"+id)
+	return err == nil && rows[0][0] == "1", err
+}

@@ -1,0 +1,285 @@
+package sqlcache
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+type postgres struct{}
+
+// Postgres is PostgreSQL 13 and later.
+func Postgres() Dialect { return postgres{} }
+
+func (postgres) Name() string { return "postgres" }
+
+func (postgres) syntax() syntax {
+	return syntax{dollarQuotes: true, nested: true, carriage: true, longest: 63}
+}
+
+// postgresSettled are stable by the catalog, for they heed the session's settings, which are the same on all
+// connections whose reads are shared.
+var postgresSettled = fields(`
+concat concat_ws format array_to_string to_char to_json to_jsonb json_agg jsonb_agg json_object_agg jsonb_object_agg
+row_to_json array_to_json json_build_object jsonb_build_object json_build_array jsonb_build_array date_trunc date_part
+timezone to_timestamp to_date to_number to_tsvector to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery
+ts_headline jsonb_populate_record json_populate_record json_populate_recordset jsonb_populate_recordset json_to_record
+json_to_recordset jsonb_to_record jsonb_to_recordset generate_series make_timestamptz string_agg array_agg quote_literal
+quote_nullable date timestamptz timestamp time timetz interval text date_add date_subtract json_object_agg_strict
+json_agg_strict jsonb_agg_strict
+`)
+
+// postgresForms are calls by the grammar alone, without a function of that name.
+var postgresForms = fields(`coalesce nullif greatest least extract overlay position substring trim cast grouping treat
+normalize`)
+
+var postgresFormsUnkept = fields(`xmlelement xmlforest xmlagg xmlconcat xmlparse xmlpi xmlroot xmlserialize xmlexists
+xmltable json json_scalar json_serialize json_object json_array json_arrayagg json_objectagg json_exists json_value
+json_query json_table merge_action xmlattributes`)
+
+// postgresIdle are volatile and write no table.
+var postgresIdle = fields(`
+random random_normal setseed clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 nextval currval lastval setval
+pg_sleep pg_sleep_for pg_sleep_until pg_notify pg_current_xact_id txid_current pg_relation_size pg_table_size
+pg_total_relation_size pg_database_size pg_indexes_size pg_stat_get_activity pg_lock_status
+`)
+
+func (postgres) function(name string, cat *catalog) purity {
+	if f, ok := cat.functions[name]; ok {
+		return f.purity
+	}
+	switch {
+	case postgresForms[name]:
+		return pure
+	case postgresFormsUnkept[name]:
+		return fickle
+	}
+	return anything
+}
+
+// builtin grades one of the server's own functions by its volatility.
+func (postgres) builtin(name, volatility string) purity {
+	switch {
+	case volatility == "i", volatility == "s" && postgresSettled[name]:
+		return pure
+	case name == "set_config", strings.HasPrefix(name, "pg_advisory"), strings.HasPrefix(name, "pg_try_advisory"):
+		return stateful
+	case strings.Contains(name, "_to_xml"), volatility == "v" && !postgresIdle[name]:
+		return anything
+	}
+	return fickle
+}
+
+// ownCode are volatile functions of well-known extensions that write no table.
+var ownCode = fields(`uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 gen_random_uuid gen_random_bytes gen_salt`)
+
+func (postgres) made(name, volatility, language, kind string) purity {
+	switch {
+	case language != "c" && language != "internal", kind == "a":
+		return anything
+	case volatility == "i":
+		return pure
+	case volatility == "s", ownCode[name]:
+		return fickle
+	}
+	return anything
+}
+
+const postgresSession = `SELECT pg_is_in_recovery()::text, concat_ws('|', current_database(), current_user,
+	current_setting('search_path'), current_setting('TimeZone'), current_setting('DateStyle'),
+	current_setting('IntervalStyle'), current_setting('row_security'), current_setting('client_encoding'),
+	current_setting('default_text_search_config'), current_setting('lc_monetary'))`
+
+func (d postgres) session(ctx context.Context, q querier) (session, error) {
+	rows, err := q.query(ctx, postgresSession)
+	if err != nil {
+		return session{}, err
+	}
+	s := session{same: rows[0][1] + "|" + d.server(ctx, q)}
+	if rows[0][0] == "true" {
+		s.unfit = "the server is a replica"
+	}
+	return s, nil
+}
+
+func (postgres) server(ctx context.Context, q querier) string {
+	rows, err := q.query(ctx, "SELECT system_identifier::text FROM pg_control_system()")
+	if err == nil && len(rows) == 1 {
+		return rows[0][0]
+	}
+	rows, err = q.query(ctx, "SELECT concat_ws(':', host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time())")
+	if err == nil && len(rows) == 1 {
+		return rows[0][0]
+	}
+	return "?"
+}
+
+func (d postgres) load(ctx context.Context, q querier) (*raw, error) {
+	s, err := d.session(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	in := &raw{same: s.same}
+	rows, err := q.query(ctx, "SELECT current_database()")
+	if err != nil {
+		return nil, err
+	}
+	in.scope = "postgres:" + d.server(ctx, q) + ":" + rows[0][0]
+	for _, part := range []func(context.Context, querier, *raw) error{d.relations, d.edges, d.triggers, d.functions, d.dangers} {
+		if err := part(ctx, q, in); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+func (postgres) relations(ctx context.Context, q querier, in *raw) error {
+	rows, err := q.query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,
+		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%'
+		AND n.nspname <> 'information_schema' ORDER BY 1, 2`)
+	if err != nil {
+		return err
+	}
+	in.relations = append(in.relations, rawRelation{schema: "information_schema", name: "information_schema",
+		unkept: "a system table", flushes: "a system table"})
+	for _, r := range rows {
+		rel := rawRelation{schema: r[0], name: r[1]}
+		switch kind := r[2]; {
+		case r[0] == "pg_catalog":
+			rel.unkept, rel.flushes = "a system table", "a system table"
+		case kind == "v":
+			rel.isView, rel.view = true, r[5]
+		case kind == "S":
+			rel.unkept = "a sequence"
+		case kind == "f":
+			rel.unkept = "a foreign table"
+		case r[3] == "u":
+			rel.unkept = "an unlogged table, which a crash of the server empties"
+		case r[4] == "true":
+			rel.unkept = "row-level security"
+		}
+		if r[6] == "true" && rel.flushes == "" {
+			rel.flushes = "a rule"
+		}
+		in.relations = append(in.relations, rel)
+	}
+	return nil
+}
+
+func (postgres) edges(ctx context.Context, q querier, in *raw) error {
+	rows, err := q.query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname FROM (
+		SELECT confrelid AS a, conrelid AS b FROM pg_constraint WHERE contype = 'f'
+			AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+		UNION SELECT inhparent, inhrelid FROM pg_inherits UNION SELECT inhrelid, inhparent FROM pg_inherits) e
+		JOIN pg_class f ON f.oid = e.a JOIN pg_namespace fn ON fn.oid = f.relnamespace
+		JOIN pg_class t ON t.oid = e.b JOIN pg_namespace tn ON tn.oid = t.relnamespace
+		WHERE f.relkind IN ('r', 'p', 'f') AND t.relkind IN ('r', 'p', 'f') AND f.relpersistence <> 't' ORDER BY 1, 2, 3, 4`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		in.falls = append(in.falls, edge{r[0], r[1], r[2], r[3]})
+	}
+	return nil
+}
+
+// triggers are also what else runs at a write: defaults and checks that call something.
+func (postgres) triggers(ctx context.Context, q querier, in *raw) error {
+	rows, err := q.query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, coalesce(pg_get_expr(t.tgqual, t.tgrelid), '')
+		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
+		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1, 2, t.tgname`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		t := rawTrigger{schema: r[0], table: r[1], body: r[2] + "\n;select " + r[4]}
+		if r[3] != "plpgsql" {
+			t.opaque = "in " + r[3]
+		}
+		if r[4] == "" {
+			t.body = r[2]
+		}
+		in.triggers = append(in.triggers, t)
+	}
+	rows, err = q.query(ctx, `SELECT n.nspname, c.relname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
+		JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		UNION ALL SELECT n.nspname, c.relname, pg_get_constraintdef(k.oid) FROM pg_constraint k
+		JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE k.contype = 'c' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if strings.Contains(r[2], "(") && !strings.HasPrefix(r[2], "nextval(") {
+			in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: "select " + r[2]})
+		}
+	}
+	return nil
+}
+
+func (d postgres) functions(ctx context.Context, q querier, in *raw) error {
+	rows, err := q.query(ctx, `SELECT DISTINCT p.proname, p.provolatile::text, l.lanname, p.prokind::text,
+		(n.nspname NOT IN ('pg_catalog', 'information_schema'))::text,
+		(p.pronargs = 1 AND EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')))::text
+		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+		WHERE p.prokind <> 'p' ORDER BY 1, 2, 3, 4, 5, 6`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := rawFunction{name: r[0], own: r[4] == "true"}
+		if f.own {
+			f.purity = d.made(r[0], r[1], r[2], r[3])
+			f.attribute = r[5] == "true"
+		} else {
+			f.purity = d.builtin(r[0], r[1])
+		}
+		in.functions = append(in.functions, f)
+	}
+	return nil
+}
+
+// dangers are ways to run a user's function without naming it.
+func (postgres) dangers(ctx context.Context, q querier, in *raw) error {
+	rows, err := q.query(ctx, `SELECT DISTINCT t.typname FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid
+		JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
+		WHERE d.refobjid >= 16384 ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		in.hazards = append(in.hazards, r[0])
+	}
+	rows, err = q.query(ctx, `SELECT (SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
+		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text,
+		(SELECT count(*) FROM pg_cast k JOIN pg_proc p ON p.oid = k.castfunc
+		JOIN pg_language l ON l.oid = p.prolang WHERE k.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text`)
+	if err != nil {
+		return err
+	}
+	if rows[0][0] != "0" || rows[0][1] != "0" {
+		in.danger = "the database has operators or casts that run functions of users"
+	}
+	return nil
+}
+
+func (postgres) lockBefore() string { return "" }
+
+// lockKey is id as PostgreSQL's advisory locks want it.
+func lockKey(id string) int64 {
+	n, _ := strconv.ParseUint(id, 16, 64)
+	return int64(n >> 1)
+}
+
+func (postgres) hold(ctx context.Context, q querier, id string) error {
+	return q.exec(ctx, "SELECT pg_advisory_lock("+strconv.FormatInt(lockKey(id), 10)+")")
+}
+
+func (postgres) ended(ctx context.Context, q querier, id string) (bool, error) {
+	rows, err := q.query(ctx, "SELECT pg_try_advisory_xact_lock_shared("+strconv.FormatInt(lockKey(id), 10)+")::text")
+	return err == nil && rows[0][0] == "true", err
+}

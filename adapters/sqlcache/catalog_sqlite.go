@@ -1,0 +1,182 @@
+package sqlcache
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+type sqlite struct{}
+
+// memoryScope begins the scope of a database without a file: each connection has another, so there must be one alone.
+const memoryScope = "sqlite:memory:"
+
+// SQLite is SQLite 3, as modernc.org/sqlite and others bring it along.
+func SQLite() Dialect { return sqlite{} }
+
+func (sqlite) Name() string { return "sqlite" }
+
+func (sqlite) syntax() syntax {
+	return syntax{backquote: true, bracket: true, colonParams: true, stringsAsName: true}
+}
+
+// sqlitePure are SQLite's own functions that give the same for the same. Those of dates are not among them: a string
+// 'now' may come from a column.
+var sqlitePure = fields(`
+abs char coalesce concat concat_ws format glob hex if ifnull iif instr length likelihood likely like lower ltrim max min
+nullif octet_length printf quote replace round rtrim sign soundex substr substring trim typeof unhex unicode unlikely
+upper zeroblob avg count group_concat string_agg sum total median percentile percentile_cont percentile_disc
+row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value
+acos acosh asin asinh atan atan2 atanh ceil ceiling cos cosh degrees exp floor ln log log10 log2 mod pi pow power
+radians sin sinh sqrt tan tanh trunc cast
+json jsonb json_array jsonb_array json_array_length json_error_position json_extract jsonb_extract json_insert
+jsonb_insert json_object jsonb_object json_patch jsonb_patch json_pretty json_remove jsonb_remove json_replace
+jsonb_replace json_set jsonb_set json_type json_valid json_quote json_group_array jsonb_group_array json_group_object
+jsonb_group_object json_each json_tree jsonb_each jsonb_tree generate_series
+`)
+
+var sqliteFickle = fields(`
+date time datetime julianday unixepoch strftime timediff random randomblob changes total_changes last_insert_rowid
+sqlite_version sqlite_source_id sqlite_compileoption_get sqlite_compileoption_used sqlite_offset bm25 highlight snippet
+raise pragma_table_info pragma_table_xinfo pragma_index_list pragma_index_info pragma_foreign_key_list
+pragma_database_list pragma_table_list pragma_function_list
+`)
+
+func (sqlite) function(name string, _ *catalog) purity {
+	switch {
+	case sqlitePure[name]:
+		return pure
+	case sqliteFickle[name]:
+		return fickle
+	}
+	return anything
+}
+
+func (sqlite) session(ctx context.Context, q querier) (session, error) {
+	var s session
+	rows, err := q.query(ctx, "PRAGMA read_uncommitted")
+	if err != nil {
+		return s, err
+	}
+	if len(rows) > 0 && rows[0][0] == "1" {
+		s.unfit = "it reads what is not committed"
+	}
+	s.same, err = sqliteFiles(ctx, q)
+	return s, err
+}
+
+// sqliteFiles lists the files of a connection, "" for one in memory.
+func sqliteFiles(ctx context.Context, q querier) (string, error) {
+	rows, err := q.query(ctx, "SELECT name, file FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		b.WriteString(r[0] + "=" + r[1] + ";")
+	}
+	return b.String(), nil
+}
+
+func (sqlite) load(ctx context.Context, q querier) (*raw, error) {
+	in := &raw{}
+	files, err := sqliteFiles(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	in.same = files
+	file := strings.TrimSuffix(strings.TrimPrefix(files, "main="), ";")
+	if file == "" {
+		in.scope = memoryScope + rand.Text()
+	} else {
+		if real, err := filepath.EvalSymlinks(file); err == nil {
+			file = real
+		}
+		host, _ := os.Hostname()
+		in.scope = "sqlite:" + host + ":" + file
+	}
+	rows, err := q.query(ctx, "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table','view','trigger') ORDER BY 1, 2")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		switch kind, name, table, sql := r[0], r[1], r[2], r[3]; kind {
+		case "trigger":
+			in.triggers = append(in.triggers, rawTrigger{schema: "main", table: table, body: sql})
+		case "view":
+			in.relations = append(in.relations, rawRelation{schema: "main", name: name, isView: true, view: sql})
+		default:
+			rel := rawRelation{schema: "main", name: name}
+			tokens, _ := lex(sql, sqlite{}.syntax())
+			switch {
+			case strings.HasPrefix(name, "sqlite_"):
+				rel.unkept = "a system table"
+			case len(tokens) > 1 && tokens[1].is("virtual"):
+				rel.unkept, rel.flushes = "a virtual table", "a virtual table"
+			case sqliteFilled(tokens):
+				rel.flushes = "a default or a check that calls a function"
+			}
+			in.relations = append(in.relations, rel)
+		}
+	}
+	for _, name := range []string{"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"} {
+		in.relations = append(in.relations, rawRelation{schema: "main", name: name, unkept: "a system table",
+			flushes: "a system table"})
+	}
+	rows, err = q.query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master m,
+		pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{} // a reference may write its table's name in another case
+	for _, r := range in.relations {
+		names[fold(r.name)] = r.name
+	}
+	for _, r := range rows {
+		if cascades(r[2]) || cascades(r[3]) {
+			if parent, ok := names[fold(r[1])]; ok {
+				in.falls = append(in.falls, edge{"main", parent, "main", r[0]})
+			}
+		}
+	}
+	return in, nil
+}
+
+// sqliteFilled reports whether a table's definition calls a function that may write: one that a program registered.
+func sqliteFilled(tokens []token) bool {
+	for i := 2; i+1 < len(tokens); i++ {
+		t := tokens[i]
+		if t.kind == word && tokens[i+1].is("(") && i > 3 && !notFunctions[t.text] && !sqlitePure[t.text] && !sqliteFickle[t.text] &&
+			(tokens[i-1].is("(") || tokens[i-1].kind == sign) && !tokens[i-1].is(",") {
+			return true
+		}
+	}
+	return false
+}
+
+// cascades reports whether a foreign key's rule changes the rows that refer.
+func cascades(rule string) bool {
+	switch strings.ToUpper(rule) {
+	case "", "NO ACTION", "RESTRICT":
+		return false
+	}
+	return true
+}
+
+// hold is not needed: a writer holds the database's one write lock.
+func (sqlite) hold(context.Context, querier, string) error { return nil }
+
+func (sqlite) lockBefore() string { return "BEGIN IMMEDIATE" }
+
+// ended takes the write lock: who holds it knows that every other transaction that wrote is over.
+func (sqlite) ended(ctx context.Context, q querier, _ string) (bool, error) {
+	if err := q.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		if strings.Contains(err.Error(), "lock") || strings.Contains(strings.ToUpper(err.Error()), "BUSY") {
+			return false, nil
+		}
+		return false, err
+	}
+	return true, q.exec(ctx, "ROLLBACK")
+}

@@ -1,0 +1,61 @@
+// Package sqlcache serves the reads of a database/sql application from memory and lets them fall by themselves when
+// their tables are written. database/sql and what is built on it (sqlx, GORM, ent, bun, sqlc) run on it unchanged:
+//
+//	c, err := sqlcache.New(ctx, connector, tracker, sqlcache.Options{Redis: rdb})
+//	db := sql.OpenDB(c)
+//
+// connector is the driver's own: of pgx's stdlib, go-sql-driver/mysql, modernc.org/sqlite or another driver for
+// PostgreSQL, MySQL, MariaDB or SQLite. Rows stay in each process; what goes through Redis is that tables changed.
+//
+// # What happens to one query
+//
+// Its text is looked up among those seen before. A new one is split into tokens and compared with the catalog: it
+// depends on every table whose name occurs in it as an identifier, and on those below the views among them. It is kept
+// only if it is provably a pure read: no lock, no INTO, no function that is volatile or not known, no temporary or
+// system table, nothing of the session. [Connector.Explain] says what was found.
+//
+// An answer in memory is given if nothing has fallen that it depends on and it is proven young enough; that needs no
+// connection, so it works with all of them in use and with the database down. Otherwise one load asks the database for
+// all who want the same answer, on a connection from a pool of [Options.MaxConns]. Its rows are kept if they are
+// within the caps, ended cleanly, and nobody is committing to one of their tables.
+//
+// # What happens to one write
+//
+// Before the COMMIT, or before a statement that commits by itself, a mark for each table written (with foreign-key
+// cascades, partitions and what triggers write) is set in Redis, and the tables are touched: what is kept of them
+// falls everywhere. While a mark stands nobody stores rows of its table. After the commit the tables are touched again
+// and the marks removed, all before the call returns: you read your writes. A rollback tells nobody anything.
+//
+// A writer that dies leaves its marks. Past their lease they are suspect, not clean: they go when the database says
+// that the writer's session has ended (an advisory lock in PostgreSQL, GET_LOCK in MySQL, the write lock in SQLite),
+// after one more touch, for the write may have been committed. So does the mark of a write whose outcome is not known.
+// A mark that cannot be set refuses the write with [ErrNotMarked], unless [BoundedWrite].
+//
+// Whatever is not understood counts as a write to every table.
+//
+// # What passes by
+//
+// Transactions read the database. So does a sql.Conn after its first statement that memory did not answer, for its
+// session may have come to matter (LAST_INSERT_ID, settings, temporary tables); when it is closed a changed session is
+// closed too, so give settings that all connections shall have in the DSN. Several result sets, answers beyond the caps
+// and arguments whose meaning only the driver knows pass by as well.
+//
+// # Guarantees
+//
+// With all writers on sqlcache, or announced by [Connector.Touch] after their commit: rows from memory were current no
+// longer ago than the bound (I2), and what begins after [invalidate.Tracker.Fence] sees every write that was complete
+// before (I1). What is left to you:
+//
+//   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery].
+//   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
+//     without it every write flushes all.
+//   - A Redis that loses its data loses the marks. Every process that notices stores nothing for one lease; a writer that
+//     stands still for longer than that and then dies between commit and touch leaves its rows for [Options.TTL].
+//   - In PostgreSQL a text column cast to a date may hold the word today; such an answer ages unnoticed.
+//   - A failover of the database to a replica that lacks the last commits leaves newer rows than the database's in memory.
+//
+// # Cost
+//
+// A hit at the driver is about a microsecond for a small row and copies nothing but bytes. A write pays four round trips
+// to Redis. Each new connection pays three short queries, a load one round trip to Redis beside its query.
+package sqlcache

@@ -1,0 +1,250 @@
+package sqlcache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache/internal/guard"
+	"github.com/gofreshet/freshet/invalidate"
+	"github.com/redis/go-redis/v9"
+)
+
+// marks say which tables are being committed to. They are the members of one sorted set a database, scored by the end
+// of their lease.
+//
+// A writer sets a mark for each table and then touches the table's tag; commits; touches again and removes the mark. A
+// load reads the marks, at any moment between its stamp and its end, and is not stored while one of its tables has one.
+// So whatever a load has read: if the commit came after it, then either the mark was there when it looked, or the first
+// touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at every load and
+// kept nowhere: there is nothing to be told of, and nothing to read again after a gap.
+type marks struct {
+	rdb     *redis.Client
+	tracker *invalidate.Tracker
+	scope   string
+	lease   time.Duration
+	plan    guard.Plan
+
+	mu         sync.Mutex
+	serial     uint64
+	generation string    // of the data in Redis; "" before the first look
+	quarantine time.Time // nothing is stored before: marks may have been lost
+	unsettled  []*mark   // of decided writes, that could not be removed
+	wake       chan struct{}
+}
+
+// mark is one writer's claim on some tables.
+type mark struct {
+	tables  []string
+	members []string // in Redis; nil when it could not be set (BoundedWrite)
+}
+
+func (m *marks) key() string    { return "freshet:sql:" + m.scope + ":marks" }
+func (m *marks) genKey() string { return "freshet:sql:" + m.scope + ":generation" }
+
+// settleTimeout is how long Redis may take over each phase of a write.
+const settleTimeout = 3 * time.Second
+
+// names are what falls with tables.
+func (m *marks) names(tables []string) []invalidate.Name {
+	names := make([]invalidate.Name, 0, len(tables))
+	for _, t := range tables {
+		names = append(names, tableName(m.scope, t))
+	}
+	return names
+}
+
+// set claims tables for session until settle. It returns an error when Redis cannot be told.
+func (m *marks) set(ctx context.Context, tables []string, session string) (*mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout) // a transaction's locks are held meanwhile
+	defer cancel()
+	m.mu.Lock()
+	m.serial++
+	serial := m.serial
+	m.mu.Unlock()
+	k := &mark{tables: tables}
+	until := float64(time.Now().Add(m.lease).UnixMilli())
+	var zs []redis.Z
+	for _, t := range tables {
+		member := session + " " + strconv.FormatUint(serial, 36) + " " + t
+		k.members = append(k.members, member)
+		zs = append(zs, redis.Z{Score: until, Member: member})
+	}
+	if !m.plan.Out.Has(guard.Mark) {
+		if err := m.rdb.ZAdd(ctx, m.key(), zs...).Err(); err != nil {
+			m.later(k) // it may have arrived
+			return nil, err
+		}
+	}
+	if !m.plan.Out.Has(guard.Before) {
+		if err := m.tracker.Touch(ctx, m.names(tables)...); err != nil {
+			m.later(k)
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// settle ends a claim whose write is decided: committed or not. What cannot be said now is said later; until then the
+// mark stands, and the tables' rows are nowhere stored.
+func (m *marks) settle(k *mark) error {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	if m.plan.Out.Has(guard.After) {
+		return m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+	}
+	err := m.tracker.Touch(ctx, m.names(k.tables)...)
+	m.plan.At("touched")
+	if err == nil && k.members != nil {
+		err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+	}
+	if err != nil {
+		m.later(k)
+	}
+	return err
+}
+
+func toAny(s []string) []any {
+	a := make([]any, len(s))
+	for i := range s {
+		a[i] = s[i]
+	}
+	return a
+}
+
+// later keeps k for tidy.
+func (m *marks) later(k *mark) {
+	m.mu.Lock()
+	m.unsettled = append(m.unsettled, k)
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tidy settles what could not be settled, until ctx ends.
+func (m *marks) tidy(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		}
+		for m.settleAll(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (m *marks) settleAll(ctx context.Context) error {
+	m.mu.Lock()
+	todo := m.unsettled
+	m.unsettled = nil
+	m.mu.Unlock()
+	for i, k := range todo {
+		err := m.tracker.Touch(ctx, m.names(k.tables)...)
+		if err == nil && k.members != nil {
+			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+		}
+		if errors.Is(err, invalidate.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			m.mu.Lock()
+			m.unsettled = append(m.unsettled, todo[i:]...)
+			m.mu.Unlock()
+			return err
+		}
+	}
+	return nil
+}
+
+// standing is a mark as it is found in Redis.
+type standing struct {
+	member, session, table string
+	until                  time.Time
+}
+
+func (m *marks) read(ctx context.Context) ([]standing, error) {
+	pipe := m.rdb.Pipeline()
+	list := pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
+	gen := pipe.Get(ctx, m.genKey())
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	if err := m.sameData(ctx, gen); err != nil {
+		return nil, err
+	}
+	var all []standing
+	for _, z := range list.Val() {
+		member, _ := z.Member.(string)
+		session, rest, ok := strings.Cut(member, " ")
+		_, table, ok2 := strings.Cut(rest, " ")
+		if !ok || !ok2 {
+			session, table = "", allTables // not ours: it stands for the worst
+		}
+		all = append(all, standing{member, session, table, time.UnixMilli(int64(z.Score))})
+	}
+	return all, nil
+}
+
+// sameData watches for a Redis that has lost its data, and marks with it: then nothing is stored for a lease, in which
+// the writers whose marks are gone commit and touch.
+func (m *marks) sameData(ctx context.Context, gen *redis.StringCmd) error {
+	found, err := gen.Result()
+	if errors.Is(err, redis.Nil) {
+		if err := m.rdb.SetNX(ctx, m.genKey(), rand.Text(), 0).Err(); err != nil {
+			return err
+		}
+		if found, err = m.rdb.Get(ctx, m.genKey()).Result(); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.generation != "" && m.generation != found {
+		m.quarantine = time.Now().Add(m.lease)
+	}
+	m.generation = found
+	return nil
+}
+
+// blocked reports whether rows of tables may not be stored now. suspects are marks past their lease.
+func (m *marks) blocked(ctx context.Context, tables []string) (blocked bool, suspects []standing, err error) {
+	all, err := m.read(ctx)
+	if err != nil {
+		return true, nil, fmt.Errorf("sqlcache: reading the marks: %w", err)
+	}
+	now := time.Now()
+	m.mu.Lock()
+	blocked = now.Before(m.quarantine)
+	m.mu.Unlock()
+	for _, s := range all {
+		late := now.After(s.until)
+		if late && m.plan.Out.Has(guard.Suspect) {
+			continue
+		}
+		if late {
+			suspects = append(suspects, s)
+		}
+		if s.table == allTables {
+			blocked = true
+		}
+		for _, t := range tables {
+			blocked = blocked || t == s.table
+		}
+	}
+	return blocked, suspects, nil
+}

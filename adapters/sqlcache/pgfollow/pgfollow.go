@@ -1,0 +1,377 @@
+// Package pgfollow announces changes that anybody makes to a PostgreSQL database, as package sqlcache announces its own:
+// it follows the server's logical replication and touches the tables of each commit.
+//
+// The server needs wal_level = logical, the user the REPLICATION attribute, and the database a publication:
+//
+//	CREATE PUBLICATION freshet FOR ALL TABLES
+//
+// # What happens to one change
+//
+// Somebody commits. The server sends what the transaction changed; the follower notes the tables, and at the commit's
+// end touches them in every process, cascades and partitions included. One follower for all processes is enough,
+// two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
+// replication's lag plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+//
+// The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
+// followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and
+// nothing bounds their age but sqlcache.Options.TTL: watch [Follower.Following].
+package pgfollow
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache"
+)
+
+// Options for [Follow].
+type Options struct {
+	DSN         string        // of the primary, as pgconn.ParseConfig reads it
+	Publication string        // default "freshet"
+	Retry       time.Duration // pause before another try after a failure; default 1s
+	Logger      *slog.Logger  // nil: silent
+}
+
+// Validate names the first field that cannot be used and how to mend it. Follow calls it.
+func (o *Options) Validate() error {
+	switch {
+	case o.DSN == "":
+		return errors.New("pgfollow: Options.DSN is empty: give the primary's")
+	case strings.ContainsAny(o.Publication, `'"\`+"\x00"):
+		return fmt.Errorf("pgfollow: Options.Publication %q has a quote: choose another name", o.Publication)
+	case o.Retry < 0:
+		return fmt.Errorf("pgfollow: Options.Retry is %v: give a positive duration, or 0 for 1s", o.Retry)
+	}
+	return nil
+}
+
+// Follower follows one database. Its methods may be called from any goroutine.
+type Follower struct {
+	cache  *sqlcache.Connector
+	opts   Options
+	config *pgconn.Config
+
+	following atomic.Bool
+	commits   atomic.Uint64
+	end       context.CancelFunc
+	done      chan struct{}
+	once      sync.Once
+}
+
+// Follow begins to follow and returns when the server has agreed, within ctx. It goes on until Close, over lost
+// connections. An error says what the server lacks.
+func Follow(ctx context.Context, cache *sqlcache.Connector, opts Options) (*Follower, error) {
+	if cache == nil {
+		return nil, errors.New("pgfollow: cache is nil: give the sqlcache.Connector of the database")
+	}
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	if opts.Publication == "" {
+		opts.Publication = "freshet"
+	}
+	if opts.Retry == 0 {
+		opts.Retry = time.Second
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	config, err := pgconn.ParseConfig(opts.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("pgfollow: Options.DSN: %w", err)
+	}
+	config.RuntimeParams["replication"] = "database"
+	f := &Follower{cache: cache, opts: opts, config: config, done: make(chan struct{})}
+	s, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	f.end = end
+	go f.run(life, s)
+	return f, nil
+}
+
+// Following reports whether changes are being heard.
+func (f *Follower) Following() bool { return f.following.Load() }
+
+// Commits is how many have been heard that changed something.
+func (f *Follower) Commits() uint64 { return f.commits.Load() }
+
+// Close ends the follower and waits for it. Safe twice.
+func (f *Follower) Close() error {
+	f.once.Do(f.end)
+	<-f.done
+	return nil
+}
+
+func (f *Follower) run(ctx context.Context, s *session) {
+	defer close(f.done)
+	for {
+		if s != nil {
+			err := s.follow(ctx)
+			f.following.Store(false)
+			s.close()
+			if ctx.Err() == nil {
+				f.opts.Logger.Warn("freshet: pgfollow: lost the server", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(f.opts.Retry):
+		}
+		var err error
+		if s, err = f.open(ctx); err != nil && ctx.Err() == nil {
+			f.opts.Logger.Warn("freshet: pgfollow: cannot follow", "error", err)
+		}
+	}
+}
+
+// session is one replication connection. Its goroutine is the follower's.
+type session struct {
+	f       *Follower
+	conn    *pgconn.PgConn
+	tables  map[uint32]string   // by the relation's id, as the server told
+	changed map[string]struct{} // in the transaction that is being sent
+	at      uint64              // position in the WAL up to which all is announced
+}
+
+// open agrees with the server on a stream, and then makes everything fall: what was committed before is not in it.
+func (f *Follower) open(ctx context.Context) (*session, error) {
+	conn, err := pgconn.ConnectConfig(ctx, f.config)
+	if err != nil {
+		return nil, fmt.Errorf("pgfollow: %w", err)
+	}
+	s := &session{f: f, conn: conn, tables: map[uint32]string{}, changed: map[string]struct{}{}}
+	slot := "freshet_" + strings.ToLower(rand.Text()[:16])
+	err = s.exec(ctx, "CREATE_REPLICATION_SLOT "+slot+" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+	if err == nil {
+		err = s.start(ctx, "START_REPLICATION SLOT "+slot+" LOGICAL 0/0 (proto_version '1', publication_names '\""+f.opts.Publication+"\"')")
+	}
+	if err == nil {
+		err = f.cache.Touch(ctx)
+	}
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("pgfollow: %w", err)
+	}
+	f.following.Store(true)
+	return s, nil
+}
+
+func (s *session) exec(ctx context.Context, command string) error {
+	_, err := s.conn.Exec(ctx, command).ReadAll()
+	return err
+}
+
+// start sends command and waits for the stream to begin.
+func (s *session) start(ctx context.Context, command string) error {
+	s.conn.Frontend().Send(&pgproto3.Query{String: command})
+	if err := s.conn.Frontend().Flush(); err != nil {
+		return err
+	}
+	for {
+		m, err := s.conn.ReceiveMessage(ctx)
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *pgproto3.CopyBothResponse:
+			return nil
+		case *pgproto3.ErrorResponse:
+			return pgconn.ErrorResponseToPgError(m)
+		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
+		default:
+			return fmt.Errorf("unexpected %T", m)
+		}
+	}
+}
+
+func (s *session) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s.conn.Close(ctx)
+}
+
+// statusEvery is well below wal_sender_timeout's default of a minute.
+const statusEvery = 10 * time.Second
+
+// silence is how long a server may say nothing at all: it was asked for an answer three times meanwhile.
+const silence = 3 * statusEvery
+
+// follow applies the stream until it breaks or ctx ends.
+func (s *session) follow(ctx context.Context) error {
+	next, heard := time.Now().Add(statusEvery), time.Now()
+	for {
+		if now := time.Now(); now.After(next) {
+			if now.Sub(heard) > silence {
+				return errors.New("the server has fallen silent")
+			}
+			if err := s.status(true); err != nil {
+				return err
+			}
+			next = now.Add(statusEvery)
+		}
+		wait, cancel := context.WithDeadline(ctx, next)
+		m, err := s.conn.ReceiveMessage(wait)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil && pgconn.Timeout(err) {
+				continue
+			}
+			return err
+		}
+		heard = time.Now()
+		switch m := m.(type) {
+		case *pgproto3.CopyData:
+			if err := s.data(ctx, m.Data); err != nil {
+				return err
+			}
+		case *pgproto3.ErrorResponse:
+			return pgconn.ErrorResponseToPgError(m)
+		case *pgproto3.CopyDone:
+			return errors.New("the server ended the stream")
+		}
+	}
+}
+
+var errShort = errors.New("a message that is too short")
+
+// data is one message of the stream: changes, or a sign of life.
+func (s *session) data(ctx context.Context, b []byte) error {
+	if len(b) == 0 {
+		return errShort
+	}
+	switch b[0] {
+	case 'k':
+		if len(b) < 18 {
+			return errShort
+		}
+		if len(s.changed) == 0 {
+			s.at = max(s.at, binary.BigEndian.Uint64(b[1:]))
+		}
+		if b[17] == 1 {
+			return s.status(false)
+		}
+		return nil
+	case 'w':
+		if len(b) < 25 {
+			return errShort
+		}
+		return s.change(ctx, b[25:])
+	}
+	return nil
+}
+
+// change reads one message of pgoutput: which tables have changed, and where a transaction ends.
+func (s *session) change(ctx context.Context, b []byte) error {
+	if len(b) == 0 {
+		return errShort
+	}
+	kind, b := b[0], b[1:]
+	switch kind {
+	case 'R':
+		id, table, err := relation(b)
+		if err != nil {
+			return err
+		}
+		s.tables[id] = table
+	case 'I', 'U', 'D':
+		if len(b) < 4 {
+			return errShort
+		}
+		s.note(binary.BigEndian.Uint32(b))
+	case 'T':
+		if len(b) < 5 {
+			return errShort
+		}
+		n := int(binary.BigEndian.Uint32(b))
+		if b = b[5:]; n < 0 || len(b) < 4*n {
+			return errShort
+		}
+		for i := range n {
+			s.note(binary.BigEndian.Uint32(b[4*i:]))
+		}
+	case 'C':
+		if len(b) < 17 {
+			return errShort
+		}
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+		s.at = max(s.at, binary.BigEndian.Uint64(b[9:]))
+	}
+	return nil
+}
+
+// relation reads which table an id stands for.
+func relation(b []byte) (id uint32, table string, err error) {
+	if len(b) < 4 {
+		return 0, "", errShort
+	}
+	id, b = binary.BigEndian.Uint32(b), b[4:]
+	schema, rest, ok := strings.Cut(string(b), "\x00")
+	name, _, ok2 := strings.Cut(rest, "\x00")
+	if !ok || !ok2 {
+		return 0, "", errShort
+	}
+	if schema == "" {
+		schema = "pg_catalog"
+	}
+	return id, schema + "." + name, nil
+}
+
+// note remembers a change; of a table that the server has not named it is one to every table.
+func (s *session) note(id uint32) { s.changed[s.tables[id]] = struct{}{} }
+
+// commit announces a transaction. What cannot be announced falls here and is announced by the tracker later.
+func (s *session) commit(ctx context.Context) error {
+	if len(s.changed) == 0 {
+		return nil
+	}
+	var tables []string
+	for t := range s.changed {
+		tables = append(tables, t)
+	}
+	_, unnamed := s.changed[""]
+	clear(s.changed)
+	var err error
+	if unnamed {
+		err = s.f.cache.Touch(ctx)
+	} else if err = s.f.cache.Touch(ctx, tables...); errors.Is(err, sqlcache.ErrUnknownTable) {
+		err = s.f.cache.Touch(ctx) // newer than the catalog
+	}
+	s.f.commits.Add(1)
+	if err != nil {
+		s.f.opts.Logger.Warn("freshet: pgfollow: a change is announced later", "error", err)
+	}
+	return ctx.Err()
+}
+
+// status tells the server how far we are, so that it lets go of its WAL.
+func (s *session) status(answer bool) error {
+	b := make([]byte, 34)
+	b[0] = 'r'
+	for i := range 3 {
+		binary.BigEndian.PutUint64(b[1+8*i:], s.at)
+	}
+	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	binary.BigEndian.PutUint64(b[25:], uint64(time.Since(epoch).Microseconds()))
+	if answer {
+		b[33] = 1
+	}
+	s.conn.Frontend().Send(&pgproto3.CopyData{Data: b})
+	return s.conn.Frontend().Flush()
+}

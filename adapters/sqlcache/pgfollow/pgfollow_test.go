@@ -1,0 +1,144 @@
+package pgfollow
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache"
+	"github.com/gofreshet/freshet/internal/leak"
+	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/gofreshet/freshet/internal/sqltestdb"
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// Changes made around sqlcache are heard: single rows, cascades, partitions, truncation, tables made later; and after the
+// server has cut the connection everything falls.
+func TestFollow(t *testing.T) {
+	leak.Check(t)
+	pg, rd := sqltestdb.Postgres(t), redistest.Start(t)
+	dsn := "postgres://postgres@" + pg.Addr() + "/postgres?sslmode=disable"
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := sql.OpenDB(stdlib.GetConnector(*cfg))
+	defer plain.Close()
+	for range 200 {
+		if err = plain.Ping(); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	do := func(queries ...string) {
+		t.Helper()
+		for _, q := range queries {
+			if _, err := plain.Exec(q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+	}
+	do("CREATE TABLE a (id INT PRIMARY KEY, v INT)", "CREATE TABLE b (id INT PRIMARY KEY, a INT REFERENCES a ON DELETE CASCADE)",
+		"INSERT INTO a VALUES (1, 1)", "INSERT INTO b VALUES (1, 1)")
+	rdb := rd.Client(t)
+	tr, err := invalidate.Connect(t.Context(), rdb, invalidate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	c, err := sqlcache.New(t.Context(), stdlib.GetConnector(*cfg), tr, sqlcache.Options{Redis: rdb})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+
+	if _, err := Follow(t.Context(), c, Options{DSN: dsn, Publication: "it's"}); err == nil {
+		t.Error("a quote was taken")
+	}
+	do("CREATE PUBLICATION freshet FOR ALL TABLES")
+	f, err := Follow(t.Context(), c, Options{DSN: dsn, Retry: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+
+	sees := func(query string, want int) {
+		t.Helper()
+		var got int
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if err := db.QueryRow(query).Scan(&got); err == nil && got == want {
+				return
+			}
+		}
+		t.Fatalf("%s: %d, want %d", query, got, want)
+	}
+	inMemory := func(query string) {
+		t.Helper()
+		var v int
+		db.QueryRow(query).Scan(&v)
+		before := c.Stats().Hits
+		db.QueryRow(query).Scan(&v)
+		if c.Stats().Hits == before {
+			t.Fatalf("%s is not in memory", query)
+		}
+	}
+	inMemory("SELECT v FROM a WHERE id = 1")
+	do("UPDATE a SET v = 2")
+	sees("SELECT v FROM a WHERE id = 1", 2)
+	inMemory("SELECT count(*) FROM b")
+	do("DELETE FROM a")
+	sees("SELECT count(*) FROM b", 0)
+	do("INSERT INTO a VALUES (1, 5)")
+	sees("SELECT count(*) FROM a", 1)
+	inMemory("SELECT count(*) FROM a")
+	do("TRUNCATE a CASCADE")
+	sees("SELECT count(*) FROM a", 0)
+
+	do("INSERT INTO a VALUES (1, 6)")
+	sees("SELECT count(*) FROM a", 1)
+	inMemory("SELECT count(*) FROM a")
+	n := f.Commits()
+	do("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+	do("INSERT INTO a VALUES (2, 6)")
+	sees("SELECT count(*) FROM a", 2)
+	if n == 0 {
+		t.Error("nothing was counted")
+	}
+	for end := time.Now().Add(20 * time.Second); !f.Following(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not follow again")
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{}, {DSN: "x", Publication: "'"}, {DSN: "x", Retry: -1}} {
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "Options.") {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if _, err := Follow(context.Background(), nil, Options{DSN: "x"}); err == nil {
+		t.Error("nil was taken")
+	}
+}
+
+// What a server sends must not bring the follower down.
+func FuzzChange(f *testing.F) {
+	f.Add([]byte("R\x00\x00\x00\x01public\x00a\x00"))
+	f.Add([]byte("I\x00\x00\x00\x01N"))
+	f.Add(append([]byte{'T'}, binary.BigEndian.AppendUint32(nil, 1<<31)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 && b[0] == 'C' {
+			return // asks the cache
+		}
+		s := &session{tables: map[uint32]string{}, changed: map[string]struct{}{}}
+		s.change(context.Background(), b)
+	})
+}

@@ -1,0 +1,159 @@
+package sqltest
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache"
+	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+type row struct {
+	ID    int64
+	Name  string
+	Price int
+	Stock int
+	Note  *string
+	At    time.Time
+}
+
+const point = "SELECT id, name, price, stock, note, at FROM products WHERE id = $1"
+
+func shop(b *testing.B) base {
+	db := newBase(b, "postgres")
+	must(b, db.plain(b), "CREATE TABLE products (id BIGINT PRIMARY KEY, name TEXT, price INT, stock INT, note TEXT, at TIMESTAMPTZ)",
+		"INSERT INTO products SELECT i, 'product ' || i, i, i, NULL, now() FROM generate_series(1, 1000) i")
+	return db
+}
+
+func scanRow(db *sql.DB, ctx context.Context, id int64) (r row, err error) {
+	err = db.QueryRowContext(ctx, point, id).Scan(&r.ID, &r.Name, &r.Price, &r.Stock, &r.Note, &r.At)
+	return r, err
+}
+
+// BenchmarkPoint is one row of six columns by its key, on PostgreSQL, in the ways there are to have it.
+func BenchmarkPoint(b *testing.B) {
+	base := shop(b)
+	plain := base.plain(b)
+	db, c := open(b, base, func(o *sqlcache.Options) { o.CatalogEvery = time.Hour })
+	ctx := b.Context()
+	b.Run("database", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := scanRow(plain, ctx, 7); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("hit", func(b *testing.B) {
+		scanRow(db, ctx, 7)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := scanRow(db, ctx, 7); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("hit-driver", func(b *testing.B) { driverHit(b, c, point, []driver.NamedValue{{Ordinal: 1, Value: int64(7)}}, 1) })
+	b.Run("hit-driver-100-rows", func(b *testing.B) {
+		driverHit(b, c, "SELECT id, name, price, stock, note, at FROM products WHERE id <= $1 ORDER BY id", []driver.NamedValue{{Ordinal: 1, Value: int64(100)}}, 100)
+	})
+	b.Run("miss", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			b.StopTimer()
+			c.Touch(ctx, "products")
+			b.StartTimer()
+			scanRow(db, ctx, 7)
+		}
+	})
+	b.Run("typed-near-cache-hit", func(b *testing.B) {
+		tr, _ := newTracker(b)
+		rows, err := cache.New(tr, cache.Options[int64, row]{NoKey: true, MaxEntries: 1000, Load: func(ctx context.Context, id int64) (row, error) {
+			names, err := c.Names(ctx, "products")
+			invalidate.DependOn(ctx, names...)
+			if err != nil {
+				return row{}, err
+			}
+			return scanRow(plain, ctx, id)
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer rows.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := rows.Get(ctx, 7); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, db := range map[string]*sql.DB{"gorm-database": plain, "gorm-hit": db} {
+		b.Run(name, func(b *testing.B) {
+			g := gormOpen(b, base, db, false)
+			b.ReportAllocs()
+			for b.Loop() {
+				var r row
+				if err := g.Table("products").Take(&r, "id = ?", 7).Error; err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkWrite is an update outside a transaction, with and without its two phases.
+func BenchmarkWrite(b *testing.B) {
+	base := shop(b)
+	plain := base.plain(b)
+	db, _ := open(b, base)
+	for name, db := range map[string]*sql.DB{"plain": plain, "sqlcache": db} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := db.ExecContext(b.Context(), "UPDATE products SET stock = stock + 1 WHERE id = $1", 7); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func driverHit(b *testing.B, c *sqlcache.Connector, query string, args []driver.NamedValue, want int) {
+	ctx := b.Context()
+	dc, err := c.Connect(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dc.Close()
+	q := dc.(driver.QueryerContext)
+	read := func() error {
+		rows, err := q.QueryContext(ctx, query, args)
+		if err != nil {
+			return err
+		}
+		var dest [6]driver.Value
+		n := 0
+		for rows.Next(dest[:]) != io.EOF {
+			n++
+		}
+		if n != want {
+			return fmt.Errorf("%d rows", n)
+		}
+		return rows.Close()
+	}
+	if err := read(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := read(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

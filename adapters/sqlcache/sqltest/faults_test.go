@@ -1,0 +1,295 @@
+package sqltest
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache"
+	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/gofreshet/freshet/internal/sqltestdb"
+	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/notify"
+)
+
+// openOn is open with a Redis of the test's own and a connector of its choice.
+func openOn(t testing.TB, rd *redistest.Server, inner driver.Connector, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
+	t.Helper()
+	rdb := rd.Client(t, func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 })
+	tr, err := invalidate.Connect(t.Context(), rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{
+		Heartbeat: 50 * time.Millisecond, Backoff: func(int) time.Duration { return 20 * time.Millisecond }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	opts := sqlcache.Options{Redis: rdb, MaxStaleness: bound}
+	for _, c := range change {
+		c(&opts)
+	}
+	c, err := sqlcache.New(t.Context(), inner, tr, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trackers.Store(c, tr)
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { db.Close() })
+	return db, c
+}
+
+// With Redis down a write is refused before it is sent, and a transaction rolled back; reads go on. With BoundedWrite
+// writes go on, and other processes are no older than Lease + MaxStaleness.
+func TestRedisDown(t *testing.T) {
+	bases(t, func(t *testing.T, b base) {
+		must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+		rd := redistest.Start(t)
+		strict, _ := openOn(t, rd, b.connector(t))
+		bounded := func(o *sqlcache.Options) { o.OnRedisDown, o.Lease = sqlcache.BoundedWrite, time.Second }
+		lax, _ := openOn(t, rd, b.connector(t), bounded)
+		other, oc := openOn(t, rd, b.connector(t), bounded)
+		q := "SELECT v FROM t WHERE id = 1"
+		for _, db := range []*sql.DB{strict, lax, other} {
+			one[int](t, db, q)
+		}
+		rd.Kill()
+		if _, err := strict.Exec("UPDATE t SET v = 2"); !errors.Is(err, sqlcache.ErrNotMarked) {
+			t.Errorf("a write with Redis down: %v", err)
+		}
+		tx, err := strict.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, tx, "UPDATE t SET v = 2")
+		if err := tx.Commit(); !errors.Is(err, sqlcache.ErrNotMarked) {
+			t.Errorf("a commit with Redis down: %v", err)
+		}
+		if got := one[int](t, b.plain(t), q); got != 1 {
+			t.Errorf("a refused write was written: %d", got)
+		}
+		must(t, lax, "UPDATE t SET v = 3")
+		if got := one[int](t, lax, q); got != 3 {
+			t.Errorf("own write: %d", got)
+		}
+		time.Sleep(time.Second + bound)
+		if got := one[int](t, other, q); got != 3 {
+			t.Errorf("another process reads %d beyond Lease + MaxStaleness", got)
+		}
+		if err := rd.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); hits(oc, func() { one[int](t, other, q) }) == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("memory does not serve again")
+			}
+		}
+	})
+}
+
+// A Redis that lost its data lost the marks: nothing is stored for a lease. Without the quarantine there are hits.
+func TestRedisFlushed(t *testing.T) {
+	b := newBase(t, "sqlite")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	rd := redistest.Start(t)
+	db, c := openOn(t, rd, b.connector(t), func(o *sqlcache.Options) { o.Lease = 2 * time.Second })
+	q := "SELECT v FROM t"
+	one[int](t, db, q)
+	rd.Client(t).FlushAll(t.Context())
+	began := time.Now()
+	fence(t, c)
+	n := hits(c, func() {
+		for time.Since(began) < 1800*time.Millisecond {
+			one[int](t, db, q)
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%d hits within a lease of the loss", n)
+	}
+	for hits(c, func() { one[int](t, db, q) }) == 0 {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("memory does not serve again")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// With the database down what is in memory is served, and the rest fails as the driver says.
+func TestDatabaseDown(t *testing.T) {
+	pg, rd := sqltestdb.Postgres(t), redistest.Start(t)
+	b := base{"postgres", fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", pg.Addr())}
+	await(t, b.plain(t))
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	db, c := openOn(t, rd, b.connector(t))
+	q := "SELECT v FROM t WHERE id = $1"
+	one[int](t, db, q, 1)
+	pg.Kill()
+	if n := hits(c, func() { one[int](t, db, q, 1) }); n != 1 {
+		t.Error("not served from memory")
+	}
+	if err := db.QueryRow(q, 2).Scan(new(int)); err == nil || errors.Is(err, sql.ErrNoRows) {
+		t.Error("a database that is down answered:", err)
+	}
+}
+
+// lossy commits and then loses the connection before the answer.
+type lossy struct {
+	slow
+	on *atomic.Bool
+}
+
+func (l lossy) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := l.slow.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &lossyConn{slowConn: c.(*slowConn), on: l.on}, nil
+}
+
+type lossyConn struct {
+	*slowConn
+	on   *atomic.Bool
+	lost bool
+}
+
+func (c *lossyConn) IsValid() bool { return !c.lost }
+
+func (c *lossyConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.lost {
+		return nil, driver.ErrBadConn
+	}
+	return c.slowConn.QueryContext(ctx, q, args)
+}
+
+func (c *lossyConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.slowConn.BeginTx(ctx, o)
+	return lossyTx{tx, c}, err
+}
+
+type lossyTx struct {
+	driver.Tx
+	c *lossyConn
+}
+
+func (t lossyTx) Commit() error {
+	err := t.Tx.Commit()
+	if t.c.on.Load() {
+		t.c.lost = true
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// A commit whose outcome is not known counts as one, here and elsewhere; its mark stays until its session has ended, and
+// then memory serves again. Without the resolver it never does.
+func TestUnknownOutcome(t *testing.T) {
+	bases(t, func(t *testing.T, b base) {
+		must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+		on := new(atomic.Bool)
+		rd := redistest.Start(t)
+		short := func(o *sqlcache.Options) { o.Lease = lease }
+		db, c := openOn(t, rd, lossy{slow{b.connector(t), time.Microsecond}, on}, short)
+		other, oc := openOn(t, rd, b.connector(t), short)
+		q := "SELECT v FROM t WHERE id = 1"
+		one[int](t, db, q)
+		one[int](t, other, q)
+		on.Store(true)
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, tx, "UPDATE t SET v = 2")
+		if err := tx.Commit(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Error(err)
+		}
+		if got := one[int](t, db, q); got != 2 {
+			t.Errorf("own unknown write: %d", got)
+		}
+		fence(t, oc)
+		if got := one[int](t, other, q); got != 2 {
+			t.Errorf("another process: %d", got)
+		}
+		for _, x := range []struct {
+			db *sql.DB
+			c  *sqlcache.Connector
+		}{{db, c}, {other, oc}} {
+			for end := time.Now().Add(20 * time.Second); hits(x.c, func() { one[int](t, x.db, q) }) == 0; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("memory does not serve again")
+				}
+			}
+		}
+	})
+}
+
+// What is built from rows falls with their tables, whether the rows came from memory or not; what is built from rows that
+// nobody tells of is not kept.
+func TestBuiltFromRows(t *testing.T) {
+	b := newBase(t, "postgres")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	rd := redistest.Start(t)
+	db, c := openOn(t, rd, b.connector(t))
+	tr, _ := trackers.Load(c)
+	loads := 0
+	query := "SELECT v FROM t WHERE id = $1"
+	built, err := cache.New(tr.(*invalidate.Tracker), cache.Options[int, int]{NoKey: true, MaxEntries: 10, Load: func(ctx context.Context, id int) (v int, err error) {
+		loads++
+		err = db.QueryRowContext(ctx, query, id).Scan(&v)
+		return v, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer built.Close()
+	for range 3 {
+		if v, err := built.Get(t.Context(), 1); err != nil || v != 1 {
+			t.Fatal(v, err)
+		}
+	}
+	if loads != 1 {
+		t.Errorf("%d loads", loads)
+	}
+	must(t, db, "UPDATE t SET v = 2")
+	if v, _ := built.Get(t.Context(), 1); v != 2 {
+		t.Errorf("built from old rows: %d", v)
+	}
+	query = "SELECT v FROM t WHERE id = $1 AND random() >= 0"
+	loads = 0
+	built.Get(t.Context(), 2)
+	must(t, db, "UPDATE t SET v = 3")
+	built.Get(t.Context(), 1)
+	built.Get(t.Context(), 1)
+	if loads < 3 {
+		t.Errorf("%d loads: what rests on untold rows was kept", loads)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	b := newBase(t, "mysql")
+	tr, rdb := newTracker(t)
+	bad := base{"mysql", b.dsn + "&autocommit=0"}
+	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{Redis: rdb}); !errors.Is(err, sqlcache.ErrUnfit) {
+		t.Error("autocommit off:", err)
+	}
+	bad.dsn = b.dsn + "&tx_isolation=%27READ-UNCOMMITTED%27"
+	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{Redis: rdb}); !errors.Is(err, sqlcache.ErrUnfit) {
+		t.Error("uncommitted reads:", err)
+	}
+	for _, o := range []sqlcache.Options{{}, {Redis: rdb, Tables: []string{}}, {Redis: rdb, MaxConns: -1}, {Redis: rdb, Lease: 1},
+		{Redis: rdb, OnRedisDown: 7}, {Redis: rdb, MaxRows: -1}, {Redis: rdb, CatalogEvery: -1}} {
+		if _, err := sqlcache.New(t.Context(), b.connector(t), tr, o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
+	}
+	other := redistest.Start(t).Client(t)
+	if _, err := sqlcache.New(t.Context(), b.connector(t), tr, sqlcache.Options{Redis: other}); !errors.Is(err, invalidate.ErrWrongClient) {
+		t.Error("another Redis:", err)
+	}
+}

@@ -1,0 +1,284 @@
+package sqlcache
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// class is what a statement may do.
+type class uint8
+
+const (
+	reads   class = iota // a pure read: kept
+	passes               // writes nothing, but its answer is not kept
+	writes               // writes the tables it names and those that fall with them
+	flushes              // not understood, or DDL: may have written anything
+	begins               // a transaction's own commands, as texts
+	commits
+	rollsBack
+	savepoints
+)
+
+// statement is what a text was found to be by one catalog. What was found never changes.
+type statement struct {
+	class    class
+	why      string            // why it is not kept
+	taints   bool              // the connection is another one afterwards: settings, temporary tables, locks
+	local    bool              // a setting that ends with the transaction
+	tables   []string          // base tables read
+	written  []string          // tables written, with all that falls with them; allTables alone: any
+	deps     []invalidate.Name // what a kept answer falls with
+	atOnce   bool              // commits by itself even inside a transaction, or cannot be rolled back
+	ddl      bool
+	missing  bool         // names a relation that the catalog does not have: it may be out of date
+	oversize oversize     // whether its answers are too large
+	input    atomic.Int32 // placeholders + 1, once it has been prepared without an error
+}
+
+const (
+	allTables  = "*"        // stands for every table, in marks and tags
+	catalogTag = "#catalog" // falls, among the tables, with DDL and all that may hide some
+)
+
+// analyse says what query is.
+func (cat *catalog) analyse(query string) *statement {
+	tokens, doubt := lex(query, cat.dialect.syntax())
+	if doubt != "" {
+		return cat.flush("not understood: " + doubt)
+	}
+	parts := split(tokens)
+	switch len(parts) {
+	case 0:
+		return &statement{class: passes, why: "empty"}
+	case 1:
+		return cat.one(parts[0])
+	}
+	return cat.several(parts)
+}
+
+func split(tokens []token) [][]token {
+	var parts [][]token
+	start := 0
+	for i := 0; i <= len(tokens); i++ {
+		if i == len(tokens) || tokens[i].is(";") {
+			if i > start {
+				parts = append(parts, tokens[start:i])
+			}
+			start = i + 1
+		}
+	}
+	return parts
+}
+
+// several is a text of more than one statement.
+func (cat *catalog) several(parts [][]token) *statement {
+	all := &statement{class: passes, why: "several statements"}
+	for _, p := range parts {
+		st := cat.one(p)
+		switch {
+		case st.class >= flushes:
+			return cat.flush("several statements, one of them " + st.why)
+		case st.class == writes:
+			all.class = writes
+			all.written = append(all.written, st.written...)
+		}
+		all.taints = all.taints || st.taints
+		all.atOnce = all.atOnce || st.atOnce
+		all.missing = all.missing || st.missing
+	}
+	slices.Sort(all.written)
+	all.written = slices.Compact(all.written)
+	return all
+}
+
+// flush is the answer to whatever is not understood. Whoever may have written anything may also have changed the
+// session, and in MySQL have committed.
+func (cat *catalog) flush(why string) *statement {
+	return &statement{class: flushes, why: why, taints: true, written: []string{allTables, catalogTag},
+		atOnce: cat.dialect.Name() == "mysql"}
+}
+
+func (cat *catalog) pass(why string) *statement { return &statement{class: passes, why: why} }
+
+func (cat *catalog) one(tokens []token) *statement {
+	first := ""
+	for _, t := range tokens {
+		if !t.is("(") {
+			if t.kind == word {
+				first = t.text
+			}
+			break
+		}
+	}
+	switch first {
+	case "select", "with", "values", "table":
+		return cat.query(tokens)
+	case "insert", "update", "delete", "replace", "merge":
+		return cat.dml(tokens, scan(tokens, cat))
+	case "show", "describe", "desc":
+		return cat.pass(strings.ToUpper(first))
+	case "explain":
+		if slices.ContainsFunc(tokens, func(t token) bool { return t.is("analyze") || t.is("analyse") }) {
+			return cat.flush("EXPLAIN ANALYZE runs what it explains")
+		}
+		return cat.pass("EXPLAIN")
+	case "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release":
+		return cat.control(first, tokens)
+	case "set", "reset", "use", "listen", "unlisten", "discard", "deallocate", "pragma":
+		return cat.setting(first, tokens)
+	case "create", "alter", "drop", "truncate", "rename", "grant", "revoke", "comment", "refresh", "reindex":
+		st := cat.flush(strings.ToUpper(first))
+		st.ddl = true
+		return st
+	}
+	return cat.flush("not understood: " + strings.ToUpper(first))
+}
+
+// query is SELECT and what else may be a pure read.
+func (cat *catalog) query(tokens []token) *statement {
+	f := scan(tokens, cat)
+	switch {
+	case cat.danger != "":
+		return cat.flush(cat.danger)
+	case f.writes:
+		return cat.dml(tokens, f)
+	case f.worst == anything:
+		return cat.flush(f.why + " may write anything")
+	case f.into:
+		return cat.flush("INTO")
+	case f.worst == stateful, f.assigns:
+		return &statement{class: passes, why: "changes the session: " + f.why, taints: true}
+	case f.locks:
+		return cat.pass("locks rows")
+	case f.worst == fickle, f.fickle:
+		return cat.pass(f.why + " is not the same at every call")
+	case f.unknown != "":
+		st := cat.pass("reads " + f.unknown + ", which is not in the catalog")
+		st.missing = true
+		return st
+	case len(f.tables) == 0:
+		return cat.pass("reads no table")
+	}
+	var bases []*relation
+	for _, r := range f.tables {
+		if r.viewFlushes {
+			return cat.flush("the view " + r.tag() + ": " + r.unkept)
+		}
+		if r.unkept != "" {
+			return cat.pass(r.tag() + ": " + r.unkept)
+		}
+		bases = append(bases, r.bases...)
+	}
+	st := &statement{class: reads}
+	for _, b := range bases {
+		if cat.only != nil && !cat.only[fold(b.name)] && !cat.only[fold(b.tag())] {
+			return cat.pass(b.tag() + " is not among Options.Tables")
+		}
+		st.tables = append(st.tables, b.tag())
+	}
+	slices.Sort(st.tables)
+	st.tables = slices.Compact(st.tables)
+	if len(st.tables) == 0 {
+		return cat.pass("reads no table")
+	}
+	st.deps = append(st.deps, cat.name(allTables))
+	for _, t := range st.tables {
+		st.deps = append(st.deps, cat.name(t))
+	}
+	return st
+}
+
+// dml is a statement that writes the tables it names.
+func (cat *catalog) dml(tokens []token, f finding) *statement {
+	switch {
+	case cat.danger != "":
+		return cat.flush(cat.danger)
+	case f.worst == anything:
+		return cat.flush(f.why + " may write anything")
+	case f.unknown != "" || len(f.tables) == 0:
+		st := cat.flush("writes " + f.unknown + ", which is not in the catalog")
+		st.missing = true
+		return st
+	}
+	st := &statement{class: writes, why: "a write", taints: f.worst == stateful || f.assigns}
+	for _, r := range f.tables {
+		if r.flushes != "" {
+			all := cat.flush("a write to " + r.tag() + ": " + r.flushes)
+			all.atOnce = all.atOnce || r.atOnce
+			return all
+		}
+		for _, w := range r.falls {
+			st.written = append(st.written, w.tag())
+			st.atOnce = st.atOnce || w.atOnce
+		}
+	}
+	slices.Sort(st.written)
+	st.written = slices.Compact(st.written)
+	return st
+}
+
+var controlWords = fields(`begin start commit end rollback abort work transaction immediate deferred exclusive isolation
+level read only write repeatable committed uncommitted serializable deferrable not with consistent snapshot and no chain
+release tran`)
+
+func (cat *catalog) control(first string, tokens []token) *statement {
+	has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
+	st := &statement{why: "controls a transaction"}
+	switch {
+	case first == "savepoint", first == "release", first == "rollback" && has("to"):
+		st.class = savepoints
+		return st
+	}
+	for _, t := range tokens {
+		if !t.is(",") && (t.kind != word || !controlWords[t.text]) {
+			return cat.flush("not understood: " + strings.ToUpper(first) + " ... " + t.text)
+		}
+	}
+	if has("chain") && !has("no") || has("release") {
+		return cat.flush(strings.ToUpper(first) + " AND CHAIN")
+	}
+	switch first {
+	case "begin", "start":
+		st.class = begins
+	case "commit", "end":
+		st.class = commits
+	default:
+		st.class = rollsBack
+	}
+	return st
+}
+
+// quiet are SQLite's pragmas that only tell.
+var quiet = fields(`table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list database_list
+data_version compile_options function_list collation_list integrity_check quick_check foreign_key_check page_count
+freelist_count module_list pragma_list`)
+
+func (cat *catalog) setting(first string, tokens []token) *statement {
+	st := &statement{class: passes, why: "changes the session", taints: true}
+	has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
+	switch first {
+	case "pragma":
+		for i, t := range tokens {
+			if i > 0 && t.name() && quiet[t.text] && !has("=") {
+				return cat.pass("PRAGMA")
+			}
+		}
+		if len(tokens) == 2 { // a question
+			return cat.pass("PRAGMA")
+		}
+		if has("foreign_keys") || has("busy_timeout") || has("cache_size") || has("synchronous") {
+			return st
+		}
+		return cat.flush("PRAGMA")
+	case "set":
+		if has("(") || has("statement") {
+			return cat.flush("SET of an expression")
+		}
+		st.local = cat.dialect.Name() == "postgres" && len(tokens) > 1 &&
+			(tokens[1].is("local") || tokens[1].is("transaction") || tokens[1].is("constraints"))
+	}
+	return st
+}

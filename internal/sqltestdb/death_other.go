@@ -1,0 +1,7 @@
+//go:build !linux
+
+package sqltestdb
+
+import "syscall"
+
+func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
