@@ -104,6 +104,13 @@ func (r *Record) DependOn(names ...Name) {
 	}
 }
 
+// Depends reports whether anything has been recorded so far that r's load will fall with.
+func (r *Record) Depends() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.v.Depends()
+}
+
 // add is called with mu held.
 func (r *Record) add(slot uint32) {
 	switch {

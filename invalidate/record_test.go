@@ -124,6 +124,9 @@ func TestValidityDepends(t *testing.T) {
 	for want, names := range map[bool][]Name{false: nil, true: {Key("k")}} {
 		rec, _ := tr.Record(t.Context())
 		rec.DependOn(names...)
+		if rec.Depends() != want {
+			t.Errorf("after DependOn(%v) the record's Depends is %v", names, !want)
+		}
 		if v, _ := rec.Seal(); v.Depends() != want {
 			t.Errorf("after DependOn(%v) Depends is %v", names, !want)
 		}

@@ -398,3 +398,21 @@ func TestNeverOlderThanTheFence(t *testing.T) {
 	}
 	t.Logf("%d writes, %d hits, %d joined", written.Load(), hits.Load(), joined.Load())
 }
+
+// Cache-Status says stored of a page that lives by what was recorded only where something was. Seen to fail without
+// grounds in commit.
+func TestStoredIsSaidOfWhatIs(t *testing.T) {
+	for want, read := range map[bool]func(context.Context){
+		true:  func(ctx context.Context) { invalidate.DependOn(ctx, invalidate.Key("k")) },
+		false: func(context.Context) { invalidate.DependOn(context.Background(), invalidate.Key("k")) },
+	} {
+		s := serve(t, Options{Recorded: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
+			read(r.Context())
+			w.WriteHeader(http.StatusOK)
+		})
+		first, second := s.get("/a"), s.get("/a")
+		if said := strings.Contains(first.Header.Get("Cache-Status"), "stored"); said != want || second.hit() != want {
+			t.Errorf("read with the request's context %v: %q, then %q", want, first.Header["Cache-Status"], second.Header["Cache-Status"])
+		}
+	}
+}

@@ -46,6 +46,10 @@ func (x *exchange) decide(w *writer) {
 	}
 }
 
+// grounds reports whether e has reason to be kept as far as is known when its header goes out: one that lives by what is
+// recorded has none where nothing was.
+func (x *exchange) grounds(e *entry) bool { return e.useful() || x.rec.Depends() || len(x.names) > 1 }
+
 // goAlone remembers that who waits here waits in vain.
 func (x *exchange) goAlone() {
 	if x.flight != nil && !x.alone && x.entry == nil {

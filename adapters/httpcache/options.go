@@ -51,7 +51,7 @@ type Options struct {
 	StaleFallen bool
 
 	// Recorded is the freshness of a response that states none itself but depends on something that was recorded while
-	// its handler ran. 0: such a response is not stored, unless heuristics give it a freshness. Requests that say who they
+	// its handler ran: what it read with the request's context. What it reads with another one is not seen. 0: such a response is not stored, unless heuristics give it a freshness. Requests that say who they
 	// come from, by a cookie among others, are left out: see Safety in the package's comment.
 	Recorded time.Duration
 	// NoHeuristic stores nothing on the strength of a Last-Modified alone. By default a response that states no freshness

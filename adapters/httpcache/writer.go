@@ -100,7 +100,7 @@ func (w *writer) sync(h http.Header) {
 // commit sends the header.
 func (w *writer) commit(status int) {
 	w.x.c.untarget(w.header)
-	addStatus(w.header, w.x.c.forwarded(w.x.fwd, w.x.detail, 0, w.plan == keeping, false))
+	addStatus(w.header, w.x.c.forwarded(w.x.fwd, w.x.detail, 0, w.plan == keeping && w.x.grounds(w.draft), false))
 	w.sync(w.rw.Header())
 	w.rw.WriteHeader(status)
 	if len(w.prefix) > 0 {

@@ -114,9 +114,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, running c
 
 const guide = `The shop is open at http://%[1]s
 
-  curl -i http://%[1]s/products/42
+  curl -i http://%[1]s/products/42      Cache-Status: freshet; fwd=uri-miss; stored
+  curl -i http://%[1]s/products/42      Cache-Status: freshet; hit; ttl=...
   redis-cli -u redis://%[2]s SET %[3]sproduct:42 '{"name":"lamp","price":12}'
-  curl -i http://%[1]s/products/42
+  curl -i http://%[1]s/products/42      Cache-Status: freshet; fwd=stale; stored; detail=fallen
 
 `
 
