@@ -8,19 +8,20 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gofreshet/freshet/internal/child"
 )
 
 var errPortTaken = errors.New("port taken")
 
-// process is one run of a server. Its goroutine starts it and waits for it.
+// process is one run of a server.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has been waited for
+	done <-chan struct{} // closed when the process has been waited for
 }
 
 func launch(binary string, args []string, dir, log string) (*process, error) {
@@ -29,23 +30,10 @@ func launch(binary string, args []string, dir, log string) (*process, error) {
 		return nil, err
 	}
 	defer out.Close()
-	p := &process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, args...)}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
-	p.cmd.SysProcAttr = dieWithParent()
-	started := make(chan error, 1)
-	go func() {
-		defer close(p.done)
-		// The kernel sends the death signal when the *thread* that forked ends, and Go ends threads at will. This
-		// goroutine keeps its thread for as long as the process lives.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait() // how it ended matters to nobody: it is killed, stopped, or its output says why it failed
-		}
-	}()
-	return p, <-started
+	p.done, err = child.Start(p.cmd, syscall.SIGKILL)
+	return p, err
 }
 
 func (p *process) ended() bool {

@@ -12,12 +12,13 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gofreshet/freshet/internal/child"
 )
 
 // ErrNotFound is returned, wrapped, when a server is not installed. Its text says how to.
@@ -30,7 +31,7 @@ type Server struct {
 	Dir  string
 
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has been waited for
+	done <-chan struct{} // closed when the process has been waited for
 	args []string
 }
 
@@ -141,7 +142,7 @@ func run(account string, prepare, serve func(*Server, string) []string) (*Server
 // as gives dir to account when we are root, for the servers refuse to run as root.
 func as(account, dir string) (func() *syscall.SysProcAttr, error) {
 	if os.Getuid() != 0 {
-		return dieWithParent, nil
+		return func() *syscall.SysProcAttr { return new(syscall.SysProcAttr) }, nil
 	}
 	u, err := user.Lookup(account)
 	if err != nil {
@@ -153,9 +154,7 @@ func as(account, dir string) (func() *syscall.SysProcAttr, error) {
 		return nil, err
 	}
 	return func() *syscall.SysProcAttr {
-		a := dieWithParent()
-		a.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		return a
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}, nil
 }
 
@@ -169,20 +168,8 @@ func (s *Server) start(attr *syscall.SysProcAttr) error {
 	defer log.Close()
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr, s.cmd.SysProcAttr = s.Dir, log, log, attr
-	s.done = make(chan struct{})
-	started := make(chan error, 1)
-	go func() {
-		defer close(s.done)
-		// The death signal is sent when the thread that forked ends: keep it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := s.cmd.Start()
-		started <- err
-		if err == nil {
-			s.cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	// SIGQUIT ends PostgreSQL at once, its children too.
+	if s.done, err = child.Start(s.cmd, syscall.SIGQUIT); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(20 * time.Millisecond) {

@@ -1,8 +1,8 @@
 //go:build !linux
 
-package redistest
+package child
 
 import "syscall"
 
 // dieWithParent has nothing to ask for outside Linux: there a test binary that is killed leaves its servers behind.
-func dieWithParent() *syscall.SysProcAttr { return nil }
+func dieWithParent(*syscall.SysProcAttr, syscall.Signal) {}
