@@ -19,8 +19,8 @@ const touchWithin = time.Second
 // the response goes out, so that who has seen that sees what it did.
 func (x *exchange) invalidate(h http.Header) {
 	list := []invalidate.Name{x.url()}
-	x.own.DependOn(append(names(h, x.key.origin()), x.url())...)
-	_, x.untouched = x.own.Seal()
+	x.before.DependOn(append(names(h, x.key.origin()), x.url())...)
+	_, x.untouched = x.before.Seal()
 	for _, name := range []string{"Location", "Content-Location"} {
 		if target, ok := x.sameOrigin(h.Get(name)); ok && target != x.key.target {
 			list = append(list, urlTag(x.key.origin(), target))

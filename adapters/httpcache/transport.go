@@ -33,8 +33,8 @@ type noResponse struct{ err error }
 var errCutShort = errors.New("httpcache: the response ended too early")
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if len(r.Header["Upgrade"]) > 0 && !t.c.closed.Load() {
-		return t.next.RoundTrip(r) // its body is written to
+	if r.Method == http.MethodGet && len(r.Header["Upgrade"]) > 0 && !t.c.closed.Load() {
+		return t.next.RoundTrip(r) // the response's body is written to
 	}
 	r = explicit(r)
 	ctx, cancel := context.WithCancel(r.Context())
