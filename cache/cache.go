@@ -89,9 +89,15 @@ func New[K comparable, V any](tracker *invalidate.Tracker, opts Options[K, V]) (
 		MaxCost:      opts.MaxBytes,
 		CountEntries: opts.MaxEntries > 0,
 		Hits:         c.counters.hits,
-		Dead:         func(e any) bool { return c.dead(e.(*entry[K, V])) },
+		Dead: func(v any) bool {
+			e, ok := v.(*entry[K, V])
+			return ok && c.dead(e)
+		},
 		Evicted: func(_ uint64, v any) {
-			e := v.(*entry[K, V])
+			e, ok := v.(*entry[K, V])
+			if !ok {
+				return // an engine's mistake
+			}
 			reason := "capacity"
 			if _, s := e.valid.Check(c.opts.MaxStaleness); s == invalidate.Fallen || s == invalidate.Expired {
 				reason = s.String()

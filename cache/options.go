@@ -44,8 +44,9 @@ type Options[K comparable, V any] struct {
 	AppendKey func(dst []byte, k K) []byte
 
 	// Load is what Get calls for what is not in memory. Keep it here: a method value at each call site allocates at
-	// each hit. It must heed its context (a go-redis client does with redis.Options.ContextTimeoutEnabled), and read the Redis primary that the tracker listens to, or a truth whose
-	// writers announce what they changed ([Cache.Write], [invalidate.Tracker.Touch]).
+	// each hit. It must heed its context (a go-redis client heeds deadlines with redis.Options.ContextTimeoutEnabled),
+	// and read the Redis primary that the tracker listens to, or a truth whose writers announce what they changed
+	// ([Cache.Write], [invalidate.Tracker.Touch]).
 	Load func(ctx context.Context, k K) (V, error)
 	// LoadMany loads several at once, for GetMany. A key absent from the map is not found; an error fails them all, but
 	// for [KeyErrors], which fails those that it names. Where one key's life differs from the others', use [ForKey].
