@@ -8,113 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/gofreshet/freshet/adapters/rediscache"
-	"github.com/gofreshet/freshet/cache"
-	"github.com/gofreshet/freshet/invalidate"
 )
-
-func front(t *testing.T, c *Cache, h http.Handler) *site {
-	t.Helper()
-	s := &site{t: t, c: c, Server: httptest.NewServer(h)}
-	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s.Client().Transport.(*http.Transport).DisableCompression = true
-	t.Cleanup(s.Close)
-	return s
-}
-
-// A session middleware around the cache says Vary: Cookie before it calls next (as scs's LoadAndSave does).
-func TestOuterVaryIsIgnored(t *testing.T) {
-	c := newCache(t, newTracker(t), Options{})
-	inner := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		fmt.Fprint(w, "for ", r.Header.Get("Cookie"))
-	}))
-	s := front(t, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "Cookie")
-		inner.ServeHTTP(w, r)
-	}))
-	a := s.get("/a", "Cookie", "user=alice")
-	b := s.get("/a", "Cookie", "user=bob")
-	if b.body != "for user=bob" {
-		t.Errorf("bob got %q (Vary of the first answer as sent: %q, Cache-Status %q)", b.body, a.Header["Vary"], b.Header["Cache-Status"])
-	}
-}
-
-// A middleware around the cache says no-store/private; the handler only has a Last-Modified (any file server).
-func TestOuterPrivateIsIgnored(t *testing.T) {
-	for _, cc := range []string{"private", "no-store", "no-cache, no-store"} {
-		c := newCache(t, newTracker(t), Options{})
-		inner := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Last-Modified", time.Now().Add(-240*time.Hour).UTC().Format(http.TimeFormat))
-			fmt.Fprint(w, "for ", r.Header.Get("X-User"))
-		}))
-		s := front(t, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Cache-Control", cc)
-			inner.ServeHTTP(w, r)
-		}))
-		a := s.get("/a", "X-User", "alice")
-		b := s.get("/a", "X-User", "bob")
-		if b.body != "for bob" {
-			t.Errorf("%s: bob got %q; as sent the first said Cache-Control %q", cc, b.body, a.Header["Cache-Control"])
-		}
-	}
-}
-
-// A middleware rewrites Path and leaves RawPath, which then is stale and ignored by everybody but spells.
-func TestStaleRawPath(t *testing.T) {
-	c := newCache(t, newTracker(t), Options{})
-	inner := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		fmt.Fprint(w, r.URL.Path)
-	}))
-	s := front(t, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r2 := r.Clone(r.Context())
-		r2.URL.Path = "/" + r.Header.Get("X-Tenant") + r.URL.Path
-		inner.ServeHTTP(w, r2)
-	}))
-	for _, p := range []string{"/plain", "/a%2fb"} {
-		a, b := s.get(p, "X-Tenant", "one"), s.get(p, "X-Tenant", "two")
-		if a.body == b.body {
-			t.Errorf("%s: tenant two got tenant one's %q", p, b.body)
-		}
-	}
-}
-
-// One caching transport, a reverse proxy that keeps the client's Host and chooses the backend by URL.Host.
-func TestTransportBackendsMixed(t *testing.T) {
-	c := newCache(t, newTracker(t), Options{})
-	backend := func(name string) *url.URL {
-		b := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Cache-Control", "max-age=60")
-			io.WriteString(w, name)
-		}))
-		t.Cleanup(b.Close)
-		u, _ := url.Parse(b.URL)
-		return u
-	}
-	backends := map[string]*url.URL{"one": backend("one"), "two": backend("two")}
-	rt := &http.Transport{}
-	t.Cleanup(rt.CloseIdleConnections)
-	s := front(t, c, &httputil.ReverseProxy{Transport: c.Transport(rt), Rewrite: func(p *httputil.ProxyRequest) {
-		p.SetURL(backends[p.In.Header.Get("X-Tenant")])
-		p.Out.Host = p.In.Host
-	}})
-	a, b := s.get("/x", "X-Tenant", "one"), s.get("/x", "X-Tenant", "two")
-	if a.body != "one" || b.body != "two" {
-		t.Errorf("%q %q %q", a.body, b.body, b.Header["Cache-Status"])
-	}
-}
 
 // An Upgrade through the RoundTripper: what is written to the Body has to reach the server.
 func TestTransportUpgrade(t *testing.T) {
@@ -196,41 +97,6 @@ func TestTransportContextError(t *testing.T) {
 	<-done
 }
 
-// 416 is the answer to one request's Range, and its header may say max-age (nginx: add_header ... always).
-func Test416Poisons(t *testing.T) {
-	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		if r.Header.Get("Range") == "bytes=999-" {
-			w.Header().Set("Content-Range", "bytes */4")
-			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-			return
-		}
-		io.WriteString(w, "page")
-	})
-	s.get("/a", "Range", "bytes=999-")
-	if a := s.get("/a"); a.StatusCode != 200 || a.body != "page" {
-		t.Errorf("a plain GET got %d %q, %q", a.StatusCode, a.body, a.Header["Cache-Status"])
-	}
-}
-
-// curl --http2 sends Upgrade: h2c with a POST.
-func TestPostWithUpgradeInvalidates(t *testing.T) {
-	var n atomic.Int64
-	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
-			n.Add(1)
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=60")
-		fmt.Fprint(w, n.Load())
-	})
-	s.get("/a")
-	s.do("POST", "/a", "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")
-	if a := s.get("/a"); a.body != "1" {
-		t.Errorf("after the POST: %q, %q", a.body, a.Header["Cache-Status"])
-	}
-}
-
 // The server guesses the type from what it sends first (2 KiB or up to a Flush), not from the first Write.
 func TestSniffedType(t *testing.T) {
 	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
@@ -241,105 +107,6 @@ func TestSniffedType(t *testing.T) {
 	a, b := s.get("/a"), s.wantHit("/a")
 	if x, y := a.Header.Get("Content-Type"), b.Header.Get("Content-Type"); x != y {
 		t.Errorf("first %q, hit %q", x, y)
-	}
-}
-
-// What a revalidation replaced goes on being served while stale-while-revalidate lasts.
-func TestRevalidationSaidGone(t *testing.T) {
-	var gone atomic.Bool
-	var asked atomic.Int64
-	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		if gone.Load() {
-			w.Header().Set("Cache-Control", "no-store")
-			http.Error(w, "gone", http.StatusGone)
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=86400")
-		io.WriteString(w, "secret")
-	})
-	s.get("/a")
-	gone.Store(true)
-	time.Sleep(1100 * time.Millisecond)
-	for i := int64(2); i < 6; i++ {
-		a := s.get("/a")
-		eventually(t, "revalidation", func() bool { return asked.Load() >= i })
-		time.Sleep(20 * time.Millisecond)
-		t.Logf("%d %q", a.StatusCode, a.Header["Cache-Status"])
-		if i > 2 && a.StatusCode != http.StatusGone {
-			t.Errorf("after %d answers of 410 the stale page is still served: %d %q", i-2, a.StatusCode, a.body)
-			return
-		}
-	}
-}
-
-// The data fell, the handler's Last-Modified has the resolution of a second: a 304 brings the old body back to life.
-func TestSameSecondValidation(t *testing.T) {
-	server := redisHere(t)
-	tracker, rdb := connect(t, server.Addr)
-	_, writer := connect(t, server.Addr)
-	products, err := rediscache.New(tracker, rdb, rediscache.JSON[int](), cache.Options[string, int]{Prefix: "p:", MaxEntries: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { products.Close() })
-	modified := time.Now().Truncate(time.Second) // both writes are within this second
-	s := serveOn(t, tracker, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		v, err := products.Get(r.Context(), "1")
-		if err != nil {
-			t.Error(err)
-		}
-		w.Header().Set("Cache-Control", "max-age=60")
-		http.ServeContent(w, r, "a.txt", modified, strings.NewReader(fmt.Sprint("v", v)))
-	})
-	set(t, writer, "p:1", 1)
-	fence(t, tracker)
-	s.get("/a")
-	set(t, writer, "p:1", 2)
-	fence(t, tracker)
-	for range 2 {
-		if a := s.get("/a"); a.body != "v2" {
-			t.Errorf("after SET and Fence: %q, %q", a.body, a.Header["Cache-Status"])
-		}
-	}
-}
-
-// A POST's representation is stored though its URL and its tag fell while its handler ran.
-func TestPostedRepresentationFell(t *testing.T) {
-	for _, how := range []string{"another POST", "tag"} {
-		var n atomic.Int64
-		in, out := make(chan struct{}), make(chan struct{})
-		tracker := newTracker(t)
-		s := serveOn(t, tracker, Options{}, func(w http.ResponseWriter, r *http.Request) {
-			v := n.Load()
-			if r.Method == "POST" {
-				v = n.Add(1)
-				if r.URL.RawQuery == "" && r.Header.Get("X-Slow") != "" {
-					in <- struct{}{}
-					<-out
-				}
-				w.Header().Set("Content-Location", r.URL.Path)
-			}
-			w.Header().Set("Cache-Tag", "t")
-			w.Header().Set("Cache-Control", "max-age=60")
-			fmt.Fprint(w, v)
-		})
-		done := make(chan answer, 1)
-		go func() { done <- s.do("POST", "/a", "X-Slow", "1") }()
-		<-in
-		if how == "tag" {
-			n.Add(1)
-			if err := tracker.Touch(t.Context(), invalidate.Tag("t")); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			s.do("POST", "/a")
-		}
-		close(out)
-		<-done
-		if a := s.get("/a"); a.body != fmt.Sprint(n.Load()) {
-			t.Errorf("%s: GET says %q, truth is %d, %q", how, a.body, n.Load(), a.Header["Cache-Status"])
-		}
 	}
 }
 
@@ -416,27 +183,6 @@ func TestTooLongIsNotRemembered(t *testing.T) {
 	}
 	close(out)
 	time.Sleep(100 * time.Millisecond)
-}
-
-// The scheme of an absolute-form target is seen by the handler and is not in the key.
-func TestAbsoluteFormScheme(t *testing.T) {
-	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		next := *r.URL
-		next.RawQuery = "page=2"
-		fmt.Fprint(w, next.String())
-	})
-	host := strings.TrimPrefix(s.URL, "http://")
-	conn, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprintf(conn, "GET gopher://%s/a HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host, host)
-	io.ReadAll(conn)
-	conn.Close()
-	if a := s.get("/a"); a.body != "/a?page=2" {
-		t.Errorf("%q, %q", a.body, a.Header["Cache-Status"])
-	}
 }
 
 // A 206 that ended early is replayed with the length that it did not have.
@@ -542,5 +288,48 @@ func TestCloseBesideStore(t *testing.T) {
 	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A superfluous WriteHeader, which net/http only logs, while the stored response stands in.
+func TestSuperfluousWriteHeader(t *testing.T) {
+	for _, second := range []int{500, 200} {
+		var down atomic.Bool
+		s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+			if down.Load() {
+				w.WriteHeader(500)
+				http.Error(w, "down", second)
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=0, stale-if-error=60")
+			w.Header().Set("Content-Type", "text/css")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'")
+			io.WriteString(w, "page")
+		})
+		s.get("/a")
+		down.Store(true)
+		a := s.get("/a")
+		if a.StatusCode != 200 || a.body != "page" || a.Header.Get("Content-Type") != "text/css" || a.Header.Get("Content-Security-Policy") == "" {
+			t.Errorf("second %d: got %d %q %q CSP %q", second, a.StatusCode, a.body, a.Header["Content-Type"], a.Header["Content-Security-Policy"])
+		}
+	}
+}
+
+// The same with a 304 that validates.
+func TestSuperfluousAfter304(t *testing.T) {
+	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"1"`)
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("Content-Type", "text/css")
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(304)
+			w.WriteHeader(304)
+			return
+		}
+		io.WriteString(w, "page")
+	})
+	s.get("/a")
+	if a := s.get("/a"); a.StatusCode != 200 || a.body != "page" {
+		t.Errorf("an unconditional GET got %d %q %v", a.StatusCode, a.body, a.Header)
 	}
 }

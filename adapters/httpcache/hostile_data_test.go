@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,65 +14,123 @@ import (
 
 	"github.com/gofreshet/freshet/adapters/rediscache"
 	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/invalidate"
 )
 
-// A superfluous WriteHeader, which net/http only logs, while the stored response stands in.
-func TestSuperfluousWriteHeader(t *testing.T) {
-	for _, second := range []int{500, 200} {
-		var down atomic.Bool
-		s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-			if down.Load() {
-				w.WriteHeader(500)
-				http.Error(w, "down", second)
-				return
-			}
-			w.Header().Set("Cache-Control", "max-age=0, stale-if-error=60")
-			w.Header().Set("Content-Type", "text/css")
-			w.Header().Set("Content-Security-Policy", "default-src 'none'")
-			io.WriteString(w, "page")
-		})
-		s.get("/a")
-		down.Store(true)
-		a := s.get("/a")
-		if a.StatusCode != 200 || a.body != "page" || a.Header.Get("Content-Type") != "text/css" || a.Header.Get("Content-Security-Policy") == "" {
-			t.Errorf("second %d: got %d %q %q CSP %q", second, a.StatusCode, a.body, a.Header["Content-Type"], a.Header["Content-Security-Policy"])
-		}
-	}
-}
-
-// The same with a 304 that validates.
-func TestSuperfluousAfter304(t *testing.T) {
+// curl --http2 sends Upgrade: h2c with a POST.
+func TestPostWithUpgradeInvalidates(t *testing.T) {
+	var n atomic.Int64
 	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Etag", `"1"`)
-		w.Header().Set("Cache-Control", "no-cache")
-		w.Header().Set("Content-Type", "text/css")
-		if r.Header.Get("If-None-Match") != "" {
-			w.WriteHeader(304)
-			w.WriteHeader(304)
+		if r.Method == "POST" {
+			n.Add(1)
 			return
 		}
-		io.WriteString(w, "page")
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprint(w, n.Load())
 	})
 	s.get("/a")
-	if a := s.get("/a"); a.StatusCode != 200 || a.body != "page" {
-		t.Errorf("an unconditional GET got %d %q %v", a.StatusCode, a.body, a.Header)
+	s.do("POST", "/a", "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")
+	if a := s.get("/a"); a.body != "1" {
+		t.Errorf("after the POST: %q, %q", a.body, a.Header["Cache-Status"])
 	}
 }
 
-// A client names a field in Connection: the reverse proxy takes it off, the cache stores under its value.
-func TestConnectionNamesVaryField(t *testing.T) {
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// What a revalidation replaced goes on being served while stale-while-revalidate lasts.
+func TestRevalidationSaidGone(t *testing.T) {
+	var gone atomic.Bool
+	var asked atomic.Int64
+	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if gone.Load() {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Error(w, "gone", http.StatusGone)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=86400")
+		io.WriteString(w, "secret")
+	})
+	s.get("/a")
+	gone.Store(true)
+	time.Sleep(1100 * time.Millisecond)
+	for i := int64(2); i < 6; i++ {
+		a := s.get("/a")
+		eventually(t, "revalidation", func() bool { return asked.Load() >= i })
+		time.Sleep(20 * time.Millisecond)
+		t.Logf("%d %q", a.StatusCode, a.Header["Cache-Status"])
+		if i > 2 && a.StatusCode != http.StatusGone {
+			t.Errorf("after %d answers of 410 the stale page is still served: %d %q", i-2, a.StatusCode, a.body)
+			return
+		}
+	}
+}
+
+// The data fell, the handler's Last-Modified has the resolution of a second: a 304 brings the old body back to life.
+func TestSameSecondValidation(t *testing.T) {
+	server := redisHere(t)
+	tracker, rdb := connect(t, server.Addr)
+	_, writer := connect(t, server.Addr)
+	products, err := rediscache.New(tracker, rdb, rediscache.JSON[int](), cache.Options[string, int]{Prefix: "p:", MaxEntries: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { products.Close() })
+	modified := time.Now().Truncate(time.Second) // both writes are within this second
+	s := serveOn(t, tracker, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		v, err := products.Get(r.Context(), "1")
+		if err != nil {
+			t.Error(err)
+		}
 		w.Header().Set("Cache-Control", "max-age=60")
-		w.Header().Set("Vary", "Accept-Language")
-		fmt.Fprintf(w, "language %q", r.Header.Get("Accept-Language"))
-	}))
-	t.Cleanup(origin.Close)
-	u, _ := url.Parse(origin.URL)
-	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(u) }}
-	s := serve(t, Options{}, proxy.ServeHTTP)
-	s.get("/a", "Accept-Language", "de", "Connection", "Accept-Language")
-	if a := s.get("/a", "Accept-Language", "de"); a.body != `language "de"` {
-		t.Errorf("%s, %q", a.body, a.Header["Cache-Status"])
+		http.ServeContent(w, r, "a.txt", modified, strings.NewReader(fmt.Sprint("v", v)))
+	})
+	set(t, writer, "p:1", 1)
+	fence(t, tracker)
+	s.get("/a")
+	set(t, writer, "p:1", 2)
+	fence(t, tracker)
+	for range 2 {
+		if a := s.get("/a"); a.body != "v2" {
+			t.Errorf("after SET and Fence: %q, %q", a.body, a.Header["Cache-Status"])
+		}
+	}
+}
+
+// A POST's representation is stored though its URL and its tag fell while its handler ran.
+func TestPostedRepresentationFell(t *testing.T) {
+	for _, how := range []string{"another POST", "tag"} {
+		var n atomic.Int64
+		in, out := make(chan struct{}), make(chan struct{})
+		tracker := newTracker(t)
+		s := serveOn(t, tracker, Options{}, func(w http.ResponseWriter, r *http.Request) {
+			v := n.Load()
+			if r.Method == "POST" {
+				v = n.Add(1)
+				if r.URL.RawQuery == "" && r.Header.Get("X-Slow") != "" {
+					in <- struct{}{}
+					<-out
+				}
+				w.Header().Set("Content-Location", r.URL.Path)
+			}
+			w.Header().Set("Cache-Tag", "t")
+			w.Header().Set("Cache-Control", "max-age=60")
+			fmt.Fprint(w, v)
+		})
+		done := make(chan answer, 1)
+		go func() { done <- s.do("POST", "/a", "X-Slow", "1") }()
+		<-in
+		if how == "tag" {
+			n.Add(1)
+			if err := tracker.Touch(t.Context(), invalidate.Tag("t")); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.do("POST", "/a")
+		}
+		close(out)
+		<-done
+		if a := s.get("/a"); a.body != fmt.Sprint(n.Load()) {
+			t.Errorf("%s: GET says %q, truth is %d, %q", how, a.body, n.Load(), a.Header["Cache-Status"])
+		}
 	}
 }
 
