@@ -32,24 +32,82 @@ func (c *counted) read(hash uint64, cost int64) {
 	c.Set(hash, &hash, cost)
 }
 
+// walk lets a climber take so many steps over a hill: at every share of the window, a hit ratio. It goes by the counts
+// alone, since ristretto's goroutine, and so a real store's ratio, runs when it is scheduled.
+func (h *hiker) walk(steps int, hill func(share float64) float64) {
+	for range uint64(steps) * h.period {
+		h.owed += hill(h.share) + 0.02*(h.rng.Float64()-0.5)
+		if h.owed >= 1 {
+			h.owed--
+			h.hits++
+			continue
+		}
+		h.set()
+	}
+}
+
+type hiker struct {
+	*climber
+	hits uint64
+	owed float64
+	rng  *rand.Rand
+}
+
+func newHiker() *hiker {
+	h := &hiker{rng: rand.New(rand.NewPCG(1, 1))}
+	h.climber = newClimber(func() uint64 { return h.hits }, 500, 1.0/windowShare, 0.01)
+	return h
+}
+
 // A loop over more than fits is served by a small window, and keys that are read again soon and then never more by a
-// large one: from the same start the climber has to find both.
+// large one: from the same start the climber has to find both, and a top between them, though the ratio is never twice
+// the same. Fails when a loss does not turn the step.
 func TestClimberFindsTheWindow(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		hill        func(share float64) float64
+		least, most float64
+	}{
+		{"a loop", func(share float64) float64 { return 0.7 - 0.5*share }, 0, 0.08},
+		{"recency", func(share float64) float64 { return 0.2 + 0.5*share }, 0.7, mostShare},
+		{"a top between", func(share float64) float64 { return 0.6 - (share-0.45)*(share-0.45) }, 0.35, 0.55},
+	} {
+		h := newHiker()
+		h.walk(60, c.hill)
+		if h.share < c.least || h.share > c.most {
+			t.Errorf("%s: the window has %.2f of the capacity, want %.2f to %.2f", c.name, h.share, c.least, c.most)
+		}
+	}
+}
+
+// A window that has found its place stays there, until other requests come. Fails when steps do not decay, and when a
+// jump of the ratio does not begin anew.
+func TestClimberSettlesAndBeginsAnew(t *testing.T) {
+	h := newHiker()
+	h.walk(300, func(share float64) float64 { return 0.6 - (share-0.45)*(share-0.45) })
+	least, most := 1.0, 0.0
+	for range 50 {
+		h.walk(1, func(share float64) float64 { return 0.6 - (share-0.45)*(share-0.45) })
+		least, most = min(least, h.share), max(most, h.share)
+	}
+	if most-least > 0.01 {
+		t.Errorf("after 300 steps the window goes from %.3f to %.3f of the capacity", least, most)
+	}
+	h.walk(60, func(share float64) float64 { return 0.4 - 0.5*share })
+	if h.share > 0.08 {
+		t.Errorf("the requests have become a loop, and the window has %.2f of the capacity", h.share)
+	}
+}
+
+// A store gives its window the share that the climber asks for. Fails when tiered does not ask it.
+func TestStoreFollowsItsClimber(t *testing.T) {
 	const capacity = 500
-	loop := openCounted(t, Config{MaxCost: capacity, CountEntries: true})
-	for i := range uint64(80_000) {
-		loop.read(i%(capacity*5/4), 1)
+	s := openCounted(t, Config{MaxCost: capacity, CountEntries: true})
+	for i := range uint64(20_000) {
+		s.read(i, 1)
 	}
-	if got := loop.window.limit; got > capacity/8 {
-		t.Errorf("a loop: the window has %d of %d, want it much smaller than the %d it began with", got, capacity, capacity/windowShare)
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	recent := openCounted(t, Config{MaxCost: capacity, CountEntries: true})
-	for i := range uint64(80_000) {
-		recent.read(i/2-min(i/2, rng.Uint64N(capacity)), 1)
-	}
-	if got := recent.window.limit; got < capacity/3 {
-		t.Errorf("recency: the window has %d of %d, want it much larger than the %d it began with", got, capacity, capacity/windowShare)
+	if got, want := s.window.limit, int64(s.climber.share*capacity); s.climber.share == 1.0/windowShare || got < want-1 || got > want+1 {
+		t.Errorf("the window has %d of %d, want the climber's %d", got, capacity, want)
 	}
 }
 
