@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type Server struct {
 	cmd  *exec.Cmd
 	done <-chan struct{} // closed when the process has been waited for
 	args []string
+	// ready is what the server writes when it lets clients in: PostgreSQL listens before that, and refuses them.
+	ready string
 }
 
 // Addr is host:port.
@@ -77,7 +80,7 @@ func RunPostgres() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return run("postgres", func(s *Server, data string) []string {
+	return run("postgres", "ready to accept connections", func(s *Server, data string) []string {
 		return []string{initdb, "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"}
 	}, func(s *Server, data string) []string {
 		return []string{server, "-D", data, "-p", strconv.Itoa(s.Port), "-k", s.Dir, "-c", "listen_addresses=127.0.0.1",
@@ -95,7 +98,7 @@ func RunMariaDB() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return run("mysql", func(s *Server, data string) []string {
+	return run("mysql", "ready for connections", func(s *Server, data string) []string {
 		return []string{install, "--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal",
 			"--skip-test-db"}
 	}, func(s *Server, data string) []string {
@@ -106,12 +109,12 @@ func RunMariaDB() (*Server, error) {
 	})
 }
 
-func run(account string, prepare, serve func(*Server, string) []string) (*Server, error) {
+func run(account, ready string, prepare, serve func(*Server, string) []string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "sqltestdb")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir}
+	s := &Server{Dir: dir, ready: ready}
 	fail := func(err error) (*Server, error) {
 		os.RemoveAll(dir)
 		return nil, err
@@ -173,8 +176,7 @@ func (s *Server) start(attr *syscall.SysProcAttr) error {
 		return err
 	}
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", s.Addr()); err == nil {
-			c.Close()
+		if s.answers() {
 			return nil
 		}
 		select {
@@ -187,6 +189,19 @@ func (s *Server) start(attr *syscall.SysProcAttr) error {
 			return fmt.Errorf("sqltestdb: %s does not answer within %v:\n%s", s.args[0], startTimeout, s.Log())
 		}
 	}
+}
+
+// answers reports whether the server lets clients in.
+func (s *Server) answers() bool {
+	if !strings.Contains(s.Log(), s.ready) {
+		return false
+	}
+	c, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 func (s *Server) kill() {
