@@ -18,6 +18,7 @@ func TestArgsDiffer(t *testing.T) {
 		{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a,b"}, {utc}, {utc.Add(1)}, {utc.In(time.FixedZone("x", 3600))},
 		{[]string{"a", "b"}}, {[]string{"ab"}}, {[]int64{1}}, {[]int32{1}}, {[]int64(nil)}, {[]int64{}},
 		{sql.NullString{}}, {sql.NullString{String: "a", Valid: true}}, {sql.NullInt64{}}, {[16]byte{1}}, {[16]byte{2}},
+		{&utc}, {(*time.Time)(nil)}, {new(int)}, {new(int64)}, {&sql.NullString{}},
 	}
 	for _, args := range list {
 		named := make([]driver.NamedValue, len(args))
@@ -33,20 +34,20 @@ func TestArgsDiffer(t *testing.T) {
 		}
 		seen[string(b)] = args
 	}
-	for _, a := range []any{map[string]int{}, &utc, struct{}{}, []any{1}, "today"} {
+	for _, a := range []any{map[string]int{}, struct{}{}, &struct{}{}, []any{1}, "today"} {
 		if _, _, ok := appendArgs(nil, []driver.NamedValue{{Value: a}}, true); ok {
 			t.Errorf("%#v is told", a)
 		}
 	}
 }
 
-// What the caller may change is not what the load uses. Without the copies both fail.
+// What the caller may change is not what the load uses. Without the copies all fail.
 func TestArgsCopied(t *testing.T) {
-	b, s := []byte("a"), []string{"a"}
-	in := []driver.NamedValue{{Value: b}, {Value: s}}
+	b, s, p := []byte("a"), []string{"a"}, new(int)
+	in := []driver.NamedValue{{Value: b}, {Value: s}, {Value: p}}
 	_, out, _ := appendArgs(nil, in, true)
-	b[0], s[0] = 'x', "x"
-	if string(out[0].Value.([]byte)) != "a" || out[1].Value.([]string)[0] != "a" {
+	b[0], s[0], *p = 'x', "x", 1
+	if string(out[0].Value.([]byte)) != "a" || out[1].Value.([]string)[0] != "a" || *out[2].Value.(*int) != 0 {
 		t.Error("arguments are shared with the caller")
 	}
 	if in[0].Value.([]byte)[0] != 'x' {

@@ -3,20 +3,18 @@ package sqlcache
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
+	"time"
 
-	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // conn is what database/sql takes for a connection. It has one of the driver's only while it needs one: from the first
 // statement that memory does not answer until database/sql takes it back, and in a transaction or after a change of the
 // session for as long as that lasts. One goroutine uses it at a time.
 type conn struct {
-	c      *Connector
-	real   *real // nil as a rule
-	tx     *tx   // nil outside a transaction
-	broken bool  // real is
+	c *Connector
+	sqlengine.Use
 }
 
 var (
@@ -32,64 +30,46 @@ var (
 
 // attach makes sure that there is a connection of the driver's.
 func (c *conn) attach(ctx context.Context) (*real, error) {
-	if c.broken {
+	if c.Broken {
 		return nil, driver.ErrBadConn
 	}
-	if c.real != nil {
-		return c.real, nil
-	}
-	r, err := c.c.pool.get(ctx)
+	l, err := c.Attach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c.real = r
-	return r, nil
+	return l.(*real), nil
 }
 
-// detach gives the connection back.
-func (c *conn) detach() {
-	if c.real == nil {
-		return
-	}
-	c.c.pool.put(c.real, c.broken)
-	c.real = nil
-}
-
-// saw notes what an error says of the connection.
-func (c *conn) saw(err error) error {
-	if errors.Is(err, driver.ErrBadConn) {
-		c.broken = true
-	}
-	return err
+// tainted reports whether the session is the caller's alone by now.
+func (c *conn) tainted() bool {
+	return c.Link != nil && !c.c.pool.keep && (c.InTx() || c.Link.State().Tainted)
 }
 
 // Close is called when database/sql needs it no more.
 func (c *conn) Close() error {
-	if c.real != nil {
-		if c.tx != nil || c.real.tainted && !c.c.pool.keep {
-			c.broken = true // its session goes with it
-		}
-		c.detach()
+	if c.tainted() || c.InTx() {
+		c.Broken = true // its session goes with it
 	}
+	c.Detach()
 	return nil
 }
 
 // IsValid is asked when database/sql takes the connection back: the driver's goes back too. One whose session is
 // another by now, or that has a transaction open, is closed: nobody else shall find it in the pool.
 func (c *conn) IsValid() bool {
-	if c.real != nil && !c.c.pool.keep && (c.tx != nil || c.real.tainted) {
+	if c.tainted() {
 		return false
 	}
-	if c.tx == nil {
-		c.detach()
+	if !c.InTx() {
+		c.Detach()
 	}
-	return !c.broken
+	return !c.Broken
 }
 
 // ResetSession does nothing without a session: the driver's are reset when they are taken from the pool.
 func (c *conn) ResetSession(ctx context.Context) error {
-	if c.real != nil && !c.real.fresh(ctx) {
-		c.broken = true
+	if c.Link != nil && !c.Link.(*real).fresh(ctx) {
+		c.Broken = true
 		return driver.ErrBadConn
 	}
 	return nil
@@ -102,7 +82,7 @@ func (c *conn) Ping(ctx context.Context) error {
 		return err
 	}
 	if p, ok := r.conn.(driver.Pinger); ok {
-		return c.saw(p.Ping(ctx))
+		return c.Saw(p.Ping(ctx))
 	}
 	return nil
 }
@@ -124,47 +104,26 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 
 // QueryContext answers from memory what may be, and asks the database for the rest.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	st, err := c.analysed(ctx, query)
+	st, err := c.Analyse(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	return c.answer(ctx, st, query, args, (*real).rows)
 }
 
-// analysed says what query is.
-func (c *conn) analysed(ctx context.Context, query string) (*statement, error) {
-	if c.c.pool.closedNow() {
-		return nil, ErrClosed
-	}
-	// Who holds a connection does not wait for another to read the catalog with: all might do so.
-	a, fresh, err := c.c.analysis(ctx, c.real == nil)
-	switch {
-	case err != nil:
-		return nil, err
-	case fresh:
-		return a.of(query), nil
-	}
-	return a.stale(query), nil
-}
-
 type querying func(r *real, ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error)
 
-func (c *conn) answer(ctx context.Context, st *statement, query string, args []driver.NamedValue, run querying) (driver.Rows, error) {
-	if st.class == reads && c.real == nil && c.tx == nil && !st.oversize.now() {
-		if bound := boundIn(ctx); bound != noCache {
-			res, err := c.c.ask(ctx, st, query, args, bound)
-			if err != nil {
-				return nil, err
-			}
-			if res != nil {
-				return &kept{r: res}, nil
-			}
+func (c *conn) answer(ctx context.Context, st *sqlengine.Statement, query string, args []driver.NamedValue, run querying) (driver.Rows, error) {
+	if bound, ok := c.MayAsk(ctx, st); ok {
+		res, err := c.ask(ctx, st, query, args, bound)
+		if err != nil {
+			return nil, err
+		}
+		if res != nil {
+			return &kept{r: res}, nil
 		}
 	}
-	if st.class <= passes {
-		invalidate.NoStore(ctx) // what a load around this builds on nobody will tell of
-		c.c.passed.Add(1)
-	}
+	c.Pass(ctx, st)
 	var rows driver.Rows
 	finish, err := c.around(ctx, st, func(r *real) error {
 		var err error
@@ -175,21 +134,47 @@ func (c *conn) answer(ctx context.Context, st *statement, query string, args []d
 		return nil, err
 	}
 	if finish == nil {
-		finish = func(err error) error { c.saw(err); return nil }
+		finish = func(err error) error { c.Saw(err); return nil }
 	}
 	return &streamed{Rows: rows, done: finish}, nil
 }
 
+// ask asks for an answer that may be shared. A nil result is one that may not: the caller asks for itself.
+func (c *conn) ask(ctx context.Context, st *sqlengine.Statement, query string, args []driver.NamedValue, bound time.Duration) (*result, error) {
+	var room [128]byte
+	enc, args, ok := appendArgs(room[:0], args, c.c.dates)
+	if !ok {
+		return nil, nil
+	}
+	opts := c.Engine.Options()
+	ans, err := c.Engine.Ask(ctx, st, string(enc), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
+		rows, err := l.(*real).rows(ctx, query, args)
+		if err != nil {
+			return nil, err
+		}
+		return collect(rows, opts.MaxRows, opts.MaxResultBytes)
+	})
+	res, _ := ans.(*result)
+	return res, err
+}
+
+func (c *conn) around(ctx context.Context, st *sqlengine.Statement, run func(*real) error) (func(error) error, error) {
+	if c.Broken {
+		return nil, driver.ErrBadConn
+	}
+	return c.Around(ctx, st, func(l sqlengine.Link) error { return run(l.(*real)) })
+}
+
 // ExecContext runs query on the database. A write is told of before and after.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	st, err := c.analysed(ctx, query)
+	st, err := c.Analyse(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	return c.execute(ctx, st, query, args)
 }
 
-func (c *conn) execute(ctx context.Context, st *statement, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *conn) execute(ctx context.Context, st *sqlengine.Statement, query string, args []driver.NamedValue) (driver.Result, error) {
 	var res driver.Result
 	finish, err := c.around(ctx, st, func(r *real) error {
 		var err error
@@ -225,6 +210,6 @@ func Raw(driverConn any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.tainted = true
+	r.state.Tainted = true
 	return r.conn, nil
 }

@@ -3,26 +3,15 @@ package sqlcache
 import (
 	"context"
 	"time"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
-type boundKey struct{}
-
 // NoCache returns a ctx whose queries go to the database.
-func NoCache(ctx context.Context) context.Context { return context.WithValue(ctx, boundKey{}, noCache) }
-
-const noCache = time.Duration(-1)
+func NoCache(ctx context.Context) context.Context { return sqlengine.NoCache(ctx) }
 
 // MaxStaleness returns a ctx whose queries take from memory only rows that are proven no older than d, where that is
 // tighter than Options.MaxStaleness. d <= 0 is [NoCache].
 func MaxStaleness(ctx context.Context, d time.Duration) context.Context {
-	if d <= 0 {
-		d = noCache
-	}
-	return context.WithValue(ctx, boundKey{}, d)
-}
-
-// boundIn is what ctx asks for: 0 for nothing special, noCache, or a bound.
-func boundIn(ctx context.Context) time.Duration {
-	d, _ := ctx.Value(boundKey{}).(time.Duration)
-	return d
+	return sqlengine.MaxStaleness(ctx, d)
 }

@@ -1,9 +1,6 @@
 package sqlcache
 
-import (
-	"context"
-	"strings"
-)
+import "strings"
 
 // Explanation is what [Connector.Explain] found.
 type Explanation struct {
@@ -31,18 +28,4 @@ func (e Explanation) String() string {
 
 // Explain says whether answers to query are kept, on what they depend, and if not, why not. It runs nothing; without a
 // catalog it reads that.
-func (c *Connector) Explain(query string) Explanation {
-	a, _, err := c.analysis(context.Background(), true)
-	if err != nil {
-		return Explanation{Why: "the catalog cannot be read: " + err.Error()}
-	}
-	st := a.of(query)
-	e := Explanation{Cached: st.class == reads, Why: st.why, Reads: st.tables, Writes: st.written}
-	if st.class == flushes {
-		e.Writes = []string{allTables}
-	}
-	if e.Cached && st.oversize.now() {
-		e.Cached, e.Why = false, "its last answer was larger than Options.MaxRows or MaxResultBytes"
-	}
-	return e
-}
+func (c *Connector) Explain(query string) Explanation { return Explanation(c.engine.Explain(query)) }

@@ -1,23 +1,24 @@
 package sqlcache
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
-// OnRedisDown says what becomes of a write whose mark cannot be set.
-type OnRedisDown uint8
+// OnRedisDown says what becomes of a write whose mark cannot be set: [FailWrite] or [BoundedWrite].
+type OnRedisDown = sqlengine.OnRedisDown
 
 const (
 	// FailWrite refuses it before it is sent, with [ErrNotMarked]; a transaction is rolled back.
-	FailWrite OnRedisDown = iota
+	FailWrite = sqlengine.FailWrite
 	// BoundedWrite lets it go on. Other processes may then serve older rows for Lease + MaxStaleness, for which every
 	// process must have this option with the same Lease: their rows live no longer than Lease.
-	BoundedWrite
+	BoundedWrite = sqlengine.BoundedWrite
 )
 
 // Options for [New]. Redis is needed, all else has a default.
@@ -63,80 +64,39 @@ type Options struct {
 
 // Validate names the first field that cannot be used and how to mend it. New calls it.
 func (o *Options) Validate() error {
-	bad := func(format string, args ...any) error { return fmt.Errorf("sqlcache: Options."+format, args...) }
 	switch {
-	case o.Redis == nil:
-		return bad("Redis is nil: give the client that the tracker was connected with")
-	case o.Tables != nil && len(o.Tables) == 0:
-		return bad("Tables is empty: name a table, or leave it nil for all")
 	case o.MaxConns < 0:
-		return bad("MaxConns is %d: give a positive number, or 0 for %d", o.MaxConns, defaultConns)
+		return fmt.Errorf("sqlcache: Options.MaxConns is %d: give a positive number, or 0 for %d", o.MaxConns, defaultConns)
 	case o.MaxIdle < 0:
-		return bad("MaxIdle is %v: give a positive duration, or 0 for %v", o.MaxIdle, defaultIdle)
-	case o.MaxBytes < 0:
-		return bad("MaxBytes is %d: give a positive number, or 0 for %d", o.MaxBytes, defaultBytes)
-	case o.MaxRows < 0:
-		return bad("MaxRows is %d: give a positive number, or 0 for %d", o.MaxRows, defaultRows)
-	case o.MaxResultBytes < 0:
-		return bad("MaxResultBytes is %d: give a positive number, or 0 for %d", o.MaxResultBytes, defaultResultBytes)
-	case o.MaxStaleness < 0:
-		return bad("MaxStaleness is %v: give a positive duration, or 0", o.MaxStaleness)
-	case o.TTL < 0:
-		return bad("TTL is %v: give a positive duration, or 0 for %v", o.TTL, defaultTTL)
-	case o.Lease < 0 || o.Lease > 0 && o.Lease < 10*time.Millisecond:
-		return bad("Lease is %v: give at least 10ms, or 0 for %v", o.Lease, defaultLease)
-	case o.OnRedisDown > BoundedWrite:
-		return bad("OnRedisDown is %d: choose FailWrite or BoundedWrite", o.OnRedisDown)
-	case o.CatalogEvery < 0:
-		return bad("CatalogEvery is %v: give a positive duration, or 0 for %v", o.CatalogEvery, defaultCatalog)
+		return fmt.Errorf("sqlcache: Options.MaxIdle is %v: give a positive duration, or 0 for %v", o.MaxIdle, defaultIdle)
 	}
-	return nil
+	shared := o.engine()
+	return shared.Validate("sqlcache")
+}
+
+// engine is what all adapters have in common.
+func (o *Options) engine() sqlengine.Options {
+	return sqlengine.Options{
+		Redis: o.Redis, Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
+		MaxBytes: o.MaxBytes, MaxRows: o.MaxRows, MaxResultBytes: o.MaxResultBytes, MaxStaleness: o.MaxStaleness,
+		TTL: o.TTL, Lease: o.Lease, OnRedisDown: o.OnRedisDown, CatalogEvery: o.CatalogEvery, Logger: o.Logger,
+	}
 }
 
 const (
-	defaultConns       = 16
-	defaultIdle        = 5 * time.Minute
-	longestLife        = time.Hour
-	defaultBytes       = 64 << 20
-	defaultRows        = 1000
-	defaultResultBytes = 1 << 20
-	defaultTTL         = 10 * time.Minute
-	defaultLease       = 10 * time.Second
-	defaultCatalog     = 30 * time.Second
+	defaultConns = 16
+	defaultIdle  = 5 * time.Minute
+	longestLife  = time.Hour
 )
-
-func orDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
-}
-
-func (o Options) withDefaults() Options {
-	orDefault(&o.MaxConns, defaultConns)
-	orDefault(&o.MaxIdle, defaultIdle)
-	orDefault(&o.MaxBytes, defaultBytes)
-	orDefault(&o.MaxRows, defaultRows)
-	orDefault(&o.MaxResultBytes, defaultResultBytes)
-	orDefault(&o.TTL, defaultTTL)
-	orDefault(&o.Lease, defaultLease)
-	orDefault(&o.CatalogEvery, defaultCatalog)
-	if o.OnRedisDown == BoundedWrite {
-		o.TTL = min(o.TTL, o.Lease)
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return o
-}
 
 var (
 	// ErrNotMarked is wrapped by the error of a write that was refused because Redis could not be told of it.
-	ErrNotMarked = errors.New("sqlcache: the write was refused: its mark could not be set in Redis")
+	ErrNotMarked = sqlengine.ErrNotMarked
 	// ErrUnfit is wrapped by New's error when what the database says of itself keeps its reads from being kept: a
 	// replica, autocommit off, uncommitted reads.
-	ErrUnfit = errors.New("sqlcache: the database's answers may not be kept")
+	ErrUnfit = sqlengine.ErrUnfit
 	// ErrClosed is returned by every call on a closed connector.
-	ErrClosed = errors.New("sqlcache: closed")
+	ErrClosed = sqlengine.ErrClosed
 	// ErrUnknownTable is wrapped by Touch's error for a table that the catalog does not have.
-	ErrUnknownTable = errors.New("sqlcache: no such table")
+	ErrUnknownTable = sqlengine.ErrUnknownTable
 )

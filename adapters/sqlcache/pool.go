@@ -2,12 +2,11 @@ package sqlcache
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql/driver"
-	"encoding/hex"
-	"errors"
 	"sync"
 	"time"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // pool keeps the driver's connections. database/sql has as many of ours as it likes; these are the ones that cost.
@@ -31,8 +30,13 @@ func newPool(inner driver.Connector, d Dialect, opts *Options) *pool {
 		ending: make(chan struct{})}
 }
 
-// get waits for a free place among MaxConns and returns a connection, an idle one if there is.
-func (p *pool) get(ctx context.Context) (*real, error) {
+var (
+	_ sqlengine.Pool  = (*pool)(nil)
+	_ sqlengine.Owner = (*pool)(nil)
+)
+
+// Get waits for a free place among MaxConns and returns a connection, an idle one if there is.
+func (p *pool) Get(ctx context.Context) (sqlengine.Link, error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -43,21 +47,18 @@ func (p *pool) get(ctx context.Context) (*real, error) {
 	return p.take(ctx)
 }
 
-// errBusy is tryGet's when every connection is in use.
-var errBusy = errors.New("sqlcache: every connection is in use")
-
-// tryGet is get for those who must not wait.
-func (p *pool) tryGet(ctx context.Context) (*real, error) {
+// TryGet is Get for those who must not wait.
+func (p *pool) TryGet(ctx context.Context) (sqlengine.Link, error) {
 	select {
 	case p.slots <- struct{}{}:
 		return p.take(ctx)
 	default:
-		return nil, errBusy
+		return nil, sqlengine.ErrBusy
 	}
 }
 
 // take has a place; it gives that back on an error.
-func (p *pool) take(ctx context.Context) (*real, error) {
+func (p *pool) take(ctx context.Context) (sqlengine.Link, error) {
 	for {
 		r := p.pop()
 		if r == nil {
@@ -99,11 +100,9 @@ func (p *pool) dial(ctx context.Context) (*real, error) {
 	if err != nil {
 		return nil, err
 	}
-	var id [8]byte
-	rand.Read(id[:])
-	r := &real{conn: conn, id: hex.EncodeToString(id[:]), born: time.Now()}
-	if r.session, err = p.dialect.session(ctx, r); err == nil {
-		err = r.hold(ctx, p.dialect)
+	r := &real{conn: conn, state: sqlengine.State{ID: sqlengine.NewID()}, born: time.Now()}
+	if r.session, err = sqlengine.SessionOf(ctx, p.dialect, r, sqlengine.Session{}); err == nil {
+		err = sqlengine.Hold(ctx, p.dialect, r)
 	}
 	if err != nil {
 		r.close()
@@ -118,11 +117,12 @@ func (p *pool) dial(ctx context.Context) (*real, error) {
 	return r, nil
 }
 
-// put gives r back. One that is broken, or has become another session, is closed.
-func (p *pool) put(r *real, broken bool) {
+// Put gives a connection back. One that is broken, or has become another session, is closed.
+func (p *pool) Put(l sqlengine.Link, broken bool) {
+	r := l.(*real)
 	defer func() { <-p.slots }()
 	r.used = time.Now()
-	old := r.tainted || r.used.Sub(r.born) > longestLife
+	old := r.state.Tainted || r.used.Sub(r.born) > longestLife
 	if broken || old && !p.keep || !r.valid() {
 		r.close()
 		if broken {
@@ -139,6 +139,9 @@ func (p *pool) put(r *real, broken bool) {
 	p.idle = append(p.idle, r)
 	p.mu.Unlock()
 }
+
+// Tidy closes what nobody has used for long.
+func (p *pool) Tidy() { p.sweep(p.idleFor) }
 
 // sweep closes what has been idle for longer than d.
 func (p *pool) sweep(d time.Duration) {
@@ -171,7 +174,8 @@ func (p *pool) checker() (c driver.NamedValueChecker, known bool) {
 	return p.model, p.asked
 }
 
-func (p *pool) close() {
+// Close closes the idle connections, and those in use when they are given back.
+func (p *pool) Close() {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -187,19 +191,10 @@ func (p *pool) close() {
 	}
 }
 
-// only makes the pool one of a single connection that is never closed. Call before anybody else uses it.
-func (p *pool) only() {
+// Only makes the pool one of a single connection that is never closed. Call before anybody else uses it.
+func (p *pool) Only() {
 	p.keep = true
 	for len(p.slots) < cap(p.slots)-1 {
 		p.slots <- struct{}{}
-	}
-}
-
-func (p *pool) closedNow() bool {
-	select {
-	case <-p.ending:
-		return true
-	default:
-		return false
 	}
 }

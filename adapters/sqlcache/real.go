@@ -7,19 +7,28 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // real is a connection of the driver's. One goroutine has it at a time.
 type real struct {
 	conn    driver.Conn
-	id      string // what its session holds while it lives: names it in marks
-	held    bool
-	tainted bool // its session is not like a fresh one any more
-	session session
+	state   sqlengine.State
+	session sqlengine.Session
 	born    time.Time
 	used    time.Time
 	stmts   map[string]*prepared
 }
+
+var _ sqlengine.Link = (*real)(nil)
+
+func (r *real) State() *sqlengine.State { return &r.state }
+
+// Session is what it was when it was new: one that has changed since is tainted.
+func (r *real) Session(context.Context) (sqlengine.Session, error) { return r.session, nil }
+
+func (r *real) Broken(err error) bool { return errors.Is(err, driver.ErrBadConn) }
 
 type prepared struct {
 	driver.Stmt
@@ -130,8 +139,7 @@ func (r *real) prepare(ctx context.Context, query string) (driver.Stmt, func(), 
 	return st, func() { st.Close() }, nil
 }
 
-// query makes real a querier.
-func (r *real) query(ctx context.Context, query string, args ...any) ([][]string, error) {
+func (r *real) Query(ctx context.Context, query string, args ...any) ([][]string, error) {
 	named := make([]driver.NamedValue, len(args))
 	for i, a := range args {
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
@@ -167,7 +175,7 @@ func (r *real) query(ctx context.Context, query string, args ...any) ([][]string
 	}
 }
 
-func (r *real) exec(ctx context.Context, query string) error {
+func (r *real) Exec(ctx context.Context, query string) error {
 	_, err := r.run(ctx, query, nil)
 	return err
 }
@@ -192,27 +200,15 @@ func (r *real) close() error {
 	return r.conn.Close()
 }
 
-// hold makes the session hold r.id, so that others can see when it has ended.
-func (r *real) hold(ctx context.Context, d Dialect) error {
-	if r.held {
-		return nil
-	}
-	if err := d.hold(ctx, r, r.id); err != nil {
-		return err
-	}
-	r.held = true
-	return nil
-}
-
 const probeTimeout = 2 * time.Second
 
-// decided reports whether the session answers: then whatever it was asked before is done or undone, for good.
-func (r *real) decided() bool {
+// Decided reports whether the session answers: then whatever it was asked before is done or undone, for good.
+func (r *real) Decided() bool {
 	if !r.valid() {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	_, err := r.query(ctx, "SELECT 1")
+	_, err := r.Query(ctx, "SELECT 1")
 	return err == nil
 }

@@ -4,8 +4,9 @@ import (
 	"database/sql/driver"
 	"io"
 	"reflect"
-	"sync/atomic"
 	"time"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // column is what the driver said of one.
@@ -50,25 +51,14 @@ type result struct {
 	values []driver.Value // row by row; its []byte are the result's own
 	bytes  int64
 	blobs  []int // columns that hold []byte in some row
-	tooBig bool  // the caps were passed: the answer is not here
 }
 
-// oversize remembers for a while that a statement's answers are too large to keep.
-type oversize struct{ until atomic.Int64 }
-
-const oversizeFor = time.Minute
-
-func (o *oversize) now() bool {
-	u := o.until.Load()
-	return u != 0 && time.Now().UnixNano() < u
-}
-
-func (o *oversize) note() { o.until.Store(time.Now().Add(oversizeFor).UnixNano()) }
+func (r *result) Size() int64 { return r.bytes }
 
 const valueOverhead = 16 // an interface
 
 // collect reads rows to their end, within the caps, and closes them. Only a clean end counts.
-func collect(rows driver.Rows, maxRows int, maxBytes int64) (_ *result, err error) {
+func collect(rows driver.Rows, maxRows int, maxBytes int64) (_ sqlengine.Answer, err error) {
 	defer func() {
 		if cerr := rows.Close(); err == nil {
 			err = cerr
@@ -108,11 +98,11 @@ func collect(rows driver.Rows, maxRows int, maxBytes int64) (_ *result, err erro
 		}
 		r.values = append(r.values, dest...)
 		if n+1 > maxRows || r.bytes > maxBytes {
-			return &result{tooBig: true}, nil
+			return sqlengine.TooLarge, nil
 		}
 	}
 	if more, ok := rows.(driver.RowsNextResultSet); ok && more.HasNextResultSet() {
-		return &result{tooBig: true}, nil
+		return sqlengine.TooLarge, nil
 	}
 	if r.types == nil {
 		r.types = columnsOf(rows, len(names))

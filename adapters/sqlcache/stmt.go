@@ -20,11 +20,11 @@ var (
 
 // PrepareContext prepares query on the database the first time, to report its errors. Afterwards it costs nothing.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	st, err := c.analysed(ctx, query)
+	st, err := c.Analyse(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	if n := st.input.Load(); n > 0 && c.real == nil {
+	if n := st.Input.Load(); n > 0 && c.Link == nil {
 		return &stmt{conn: c, query: query, input: int(n) - 1}, nil
 	}
 	r, err := c.attach(ctx)
@@ -33,12 +33,12 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	}
 	inner, release, err := r.prepare(ctx, query)
 	if err != nil {
-		return nil, c.saw(err)
+		return nil, c.Saw(err)
 	}
 	n := inner.NumInput()
 	release()
 	if n >= 0 {
-		st.input.Store(int32(n) + 1)
+		st.Input.Store(int32(n) + 1)
 	}
 	return &stmt{conn: c, query: query, input: n}, nil
 }
@@ -49,7 +49,7 @@ func (s *stmt) NumInput() int { return s.input }
 func (s *stmt) CheckNamedValue(v *driver.NamedValue) error { return s.conn.CheckNamedValue(v) }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	st, err := s.conn.analysed(ctx, s.query)
+	st, err := s.conn.Analyse(ctx, s.query)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	st, err := s.conn.analysed(ctx, s.query)
+	st, err := s.conn.Analyse(ctx, s.query)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
-	"github.com/gofreshet/freshet/adapters/sqlcache/internal/guard"
 	"github.com/gofreshet/freshet/invalidate"
 )
 

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
-	"github.com/gofreshet/freshet/adapters/sqlcache/internal/guard"
 	"github.com/gofreshet/freshet/internal/history"
 	"github.com/gofreshet/freshet/invalidate"
 	"github.com/gofreshet/freshet/notify"

@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // touched, for it may have been committed, and the mark is removed.
 type resolver struct {
 	marks   *marks
-	pool    *pool
+	pool    Pool
 	dialect Dialect
 	asks    chan []standing
 }
@@ -42,13 +42,14 @@ func (r *resolver) run(ctx context.Context) {
 func (r *resolver) resolve(ctx context.Context, suspects []standing) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	c, err := r.pool.get(ctx)
+	c, err := r.pool.Get(ctx)
 	if err != nil {
 		return
 	}
 	broken := false
-	defer func() { r.pool.put(c, broken) }()
-	if c.session.unfit != "" {
+	defer func() { r.pool.Put(c, broken) }()
+	if s, err := c.Session(ctx); err != nil || s.unfit != "" {
+		broken = err != nil
 		return // a replica knows nothing of the primary's sessions
 	}
 	ended := map[string]bool{}

@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -54,9 +54,9 @@ func (sqlite) function(name string, _ *catalog) purity {
 	return anything
 }
 
-func (sqlite) session(ctx context.Context, q querier) (session, error) {
-	var s session
-	rows, err := q.query(ctx, "PRAGMA read_uncommitted")
+func (sqlite) session(ctx context.Context, q Querier, _ Session) (Session, error) {
+	var s Session
+	rows, err := q.Query(ctx, "PRAGMA read_uncommitted")
 	if err != nil {
 		return s, err
 	}
@@ -68,8 +68,8 @@ func (sqlite) session(ctx context.Context, q querier) (session, error) {
 }
 
 // sqliteFiles lists the files of a connection, "" for one in memory.
-func sqliteFiles(ctx context.Context, q querier) (string, error) {
-	rows, err := q.query(ctx, "SELECT name, file FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq")
+func sqliteFiles(ctx context.Context, q Querier) (string, error) {
+	rows, err := q.Query(ctx, "SELECT name, file FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq")
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +80,7 @@ func sqliteFiles(ctx context.Context, q querier) (string, error) {
 	return b.String(), nil
 }
 
-func (sqlite) load(ctx context.Context, q querier) (*raw, error) {
+func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 	in := &raw{}
 	files, err := sqliteFiles(ctx, q)
 	if err != nil {
@@ -97,7 +97,7 @@ func (sqlite) load(ctx context.Context, q querier) (*raw, error) {
 		host, _ := os.Hostname()
 		in.scope = "sqlite:" + host + ":" + file
 	}
-	rows, err := q.query(ctx, "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table','view','trigger') ORDER BY 1, 2")
+	rows, err := q.Query(ctx, "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table','view','trigger') ORDER BY 1, 2")
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (sqlite) load(ctx context.Context, q querier) (*raw, error) {
 		in.relations = append(in.relations, rawRelation{schema: "main", name: name, unkept: "a system table",
 			flushes: "a system table"})
 	}
-	rows, err = q.query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master m,
+	rows, err = q.Query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master m,
 		pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
@@ -166,17 +166,17 @@ func cascades(rule string) bool {
 }
 
 // hold is not needed: a writer holds the database's one write lock.
-func (sqlite) hold(context.Context, querier, string) error { return nil }
+func (sqlite) hold(context.Context, Querier, string) error { return nil }
 
 func (sqlite) lockBefore() string { return "BEGIN IMMEDIATE" }
 
 // ended takes the write lock: who holds it knows that every other transaction that wrote is over.
-func (sqlite) ended(ctx context.Context, q querier, _ string) (bool, error) {
-	if err := q.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+func (sqlite) ended(ctx context.Context, q Querier, _ string) (bool, error) {
+	if err := q.Exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		if strings.Contains(err.Error(), "lock") || strings.Contains(strings.ToUpper(err.Error()), "BUSY") {
 			return false, nil
 		}
 		return false, err
 	}
-	return true, q.exec(ctx, "ROLLBACK")
+	return true, q.Exec(ctx, "ROLLBACK")
 }

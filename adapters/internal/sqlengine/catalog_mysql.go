@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -58,8 +58,8 @@ func (mysql) function(name string, _ *catalog) purity {
 	return anything
 }
 
-func (mysql) variables(ctx context.Context, q querier) (map[string]string, error) {
-	rows, err := q.query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
+func (mysql) variables(ctx context.Context, q Querier) (map[string]string, error) {
+	rows, err := q.Query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
 		'tx_isolation', 'transaction_isolation', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir', 'sql_mode',
 		'time_zone', 'collation_connection', 'character_set_results')`)
 	if err != nil {
@@ -69,7 +69,7 @@ func (mysql) variables(ctx context.Context, q querier) (map[string]string, error
 	for _, r := range rows {
 		v[strings.ToLower(r[0])] = r[1]
 	}
-	rows, err = q.query(ctx, "SELECT COALESCE(DATABASE(), ''), CURRENT_USER()")
+	rows, err = q.Query(ctx, "SELECT COALESCE(DATABASE(), ''), CURRENT_USER()")
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +89,12 @@ func mysqlSame(v map[string]string) string {
 		v["collation_connection"], v["character_set_results"]}, "|")
 }
 
-func (d mysql) session(ctx context.Context, q querier) (session, error) {
+func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, error) {
 	v, err := d.variables(ctx, q)
 	if err != nil {
-		return session{}, err
+		return Session{}, err
 	}
-	s := session{same: mysqlSame(v)}
+	s := Session{same: mysqlSame(v)}
 	switch iso := v["tx_isolation"] + v["transaction_isolation"]; {
 	case v["read_only"] == "ON":
 		s.unfit = "the server is read_only: a replica"
@@ -108,7 +108,7 @@ func (d mysql) session(ctx context.Context, q querier) (session, error) {
 
 var mysqlKept = set("innodb", "rocksdb", "tokudb", "aria", "myisam")
 
-func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
+func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 	v, err := d.variables(ctx, q)
 	if err != nil {
 		return nil, err
@@ -121,12 +121,12 @@ func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
 			in.danger = "the default database is the server's own"
 		}
 	}
-	rows, err := q.query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')
+	rows, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')
 		FROM information_schema.TABLES WHERE TABLE_SCHEMA `+user+` ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
 	}
-	views, err := q.query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(VIEW_DEFINITION, '') FROM information_schema.VIEWS
+	views, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(VIEW_DEFINITION, '') FROM information_schema.VIEWS
 		WHERE TABLE_SCHEMA `+user+` ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
 		}
 		in.relations = append(in.relations, rel)
 	}
-	rows, err = q.query(ctx, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME,
+	rows, err = q.Query(ctx, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME,
 		UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
 			in.falls = append(in.falls, edge{r[2], r[3], r[0], r[1]})
 		}
 	}
-	rows, err = q.query(ctx, `SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT
+	rows, err = q.Query(ctx, `SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT
 		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA `+user+` ORDER BY 1, 2, 3`)
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
 	if err := d.seesTriggers(ctx, q, v["user"], in); err != nil {
 		return nil, err
 	}
-	rows, err = q.query(ctx, `SELECT DISTINCT ROUTINE_NAME FROM information_schema.ROUTINES
+	rows, err = q.Query(ctx, `SELECT DISTINCT ROUTINE_NAME FROM information_schema.ROUTINES
 		WHERE ROUTINE_SCHEMA NOT IN ('mysql', 'sys') AND ROUTINE_TYPE = 'FUNCTION' ORDER BY 1`)
 	if err != nil {
 		return nil, err
@@ -185,14 +185,14 @@ func (d mysql) load(ctx context.Context, q querier) (*raw, error) {
 
 // seesTriggers asks whether the user is shown triggers: they are hidden from who may not make them, and a trigger that
 // is not seen writes what nobody is told of. Then every write flushes all.
-func (mysql) seesTriggers(ctx context.Context, q querier, user string, in *raw) error {
+func (mysql) seesTriggers(ctx context.Context, q Querier, user string, in *raw) error {
 	at := strings.LastIndexByte(user, '@')
 	if at < 0 {
 		at = len(user)
 		user += "@%"
 	}
 	grantee := "'" + user[:at] + "'@'" + user[at+1:] + "'"
-	rows, err := q.query(ctx, `SELECT '', PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = ?
+	rows, err := q.Query(ctx, `SELECT '', PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = ?
 		UNION SELECT TABLE_SCHEMA, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE = ?`, grantee, grantee)
 	if err != nil {
 		return err
@@ -213,12 +213,12 @@ func (mysql) seesTriggers(ctx context.Context, q querier, user string, in *raw) 
 
 func (mysql) lockBefore() string { return "" }
 
-func (mysql) hold(ctx context.Context, q querier, id string) error {
-	_, err := q.query(ctx, "SELECT GET_LOCK(?, 0)", "freshet:"+id)
+func (mysql) hold(ctx context.Context, q Querier, id string) error {
+	_, err := q.Query(ctx, "SELECT GET_LOCK(?, 0)", "freshet:"+id)
 	return err
 }
 
-func (mysql) ended(ctx context.Context, q querier, id string) (bool, error) {
-	rows, err := q.query(ctx, "SELECT IS_FREE_LOCK(?)", "freshet:"+id)
+func (mysql) ended(ctx context.Context, q Querier, id string) (bool, error) {
+	rows, err := q.Query(ctx, "SELECT IS_FREE_LOCK(?)", "freshet:"+id)
 	return err == nil && rows[0][0] == "1", err
 }

@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofreshet/freshet/adapters/sqlcache/internal/guard"
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/invalidate"
 	"github.com/redis/go-redis/v9"
 )

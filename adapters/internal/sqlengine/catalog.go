@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"fmt"

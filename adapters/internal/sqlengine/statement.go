@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"slices"
@@ -22,8 +22,8 @@ const (
 	savepoints
 )
 
-// statement is what a text was found to be by one catalog. What was found never changes.
-type statement struct {
+// Statement is what a text was found to be by one catalog. What was found never changes.
+type Statement struct {
 	class    class
 	why      string            // why it is not kept
 	taints   bool              // the connection is another one afterwards: settings, temporary tables, locks
@@ -35,7 +35,7 @@ type statement struct {
 	ddl      bool
 	missing  bool         // names a relation that the catalog does not have: it may be out of date
 	oversize oversize     // whether its answers are too large
-	input    atomic.Int32 // placeholders + 1, once it has been prepared without an error
+	Input    atomic.Int32 // the adapter's: placeholders + 1, once it has been prepared without an error
 }
 
 const (
@@ -44,7 +44,7 @@ const (
 )
 
 // analyse says what query is.
-func (cat *catalog) analyse(query string) *statement {
+func (cat *catalog) analyse(query string) *Statement {
 	tokens, doubt := lex(query, cat.dialect.syntax())
 	if doubt != "" {
 		return cat.flush("not understood: " + doubt)
@@ -52,7 +52,7 @@ func (cat *catalog) analyse(query string) *statement {
 	parts := split(tokens)
 	switch len(parts) {
 	case 0:
-		return &statement{class: passes, why: "empty"}
+		return &Statement{class: passes, why: "empty"}
 	case 1:
 		return cat.one(parts[0])
 	}
@@ -74,10 +74,18 @@ func split(tokens []token) [][]token {
 }
 
 // several is a text of more than one statement.
-func (cat *catalog) several(parts [][]token) *statement {
-	all := &statement{class: passes, why: "several statements"}
+func (cat *catalog) several(parts [][]token) *Statement {
+	var all []*Statement
 	for _, p := range parts {
-		st := cat.one(p)
+		all = append(all, cat.one(p))
+	}
+	return cat.union(all)
+}
+
+// union is what several statements do together.
+func (cat *catalog) union(parts []*Statement) *Statement {
+	all := &Statement{class: passes, why: "several statements"}
+	for _, st := range parts {
 		switch {
 		case st.class >= flushes:
 			return cat.flush("several statements, one of them " + st.why)
@@ -96,14 +104,14 @@ func (cat *catalog) several(parts [][]token) *statement {
 
 // flush is the answer to whatever is not understood. Whoever may have written anything may also have changed the
 // session, and in MySQL have committed.
-func (cat *catalog) flush(why string) *statement {
-	return &statement{class: flushes, why: why, taints: true, written: []string{allTables, catalogTag},
+func (cat *catalog) flush(why string) *Statement {
+	return &Statement{class: flushes, why: why, taints: true, written: []string{allTables, catalogTag},
 		atOnce: cat.dialect.Name() == "mysql"}
 }
 
-func (cat *catalog) pass(why string) *statement { return &statement{class: passes, why: why} }
+func (cat *catalog) pass(why string) *Statement { return &Statement{class: passes, why: why} }
 
-func (cat *catalog) one(tokens []token) *statement {
+func (cat *catalog) one(tokens []token) *Statement {
 	first := ""
 	for _, t := range tokens {
 		if !t.is("(") {
@@ -138,7 +146,7 @@ func (cat *catalog) one(tokens []token) *statement {
 }
 
 // query is SELECT and what else may be a pure read.
-func (cat *catalog) query(tokens []token) *statement {
+func (cat *catalog) query(tokens []token) *Statement {
 	f := scan(tokens, cat)
 	switch {
 	case cat.danger != "":
@@ -150,7 +158,7 @@ func (cat *catalog) query(tokens []token) *statement {
 	case f.into:
 		return cat.flush("INTO")
 	case f.worst == stateful, f.assigns:
-		return &statement{class: passes, why: "changes the session: " + f.why, taints: true}
+		return &Statement{class: passes, why: "changes the session: " + f.why, taints: true}
 	case f.locks:
 		return cat.pass("locks rows")
 	case f.worst == fickle, f.fickle:
@@ -172,7 +180,7 @@ func (cat *catalog) query(tokens []token) *statement {
 		}
 		bases = append(bases, r.bases...)
 	}
-	st := &statement{class: reads}
+	st := &Statement{class: reads}
 	for _, b := range bases {
 		if cat.only != nil && !cat.only[fold(b.name)] && !cat.only[fold(b.tag())] {
 			return cat.pass(b.tag() + " is not among Options.Tables")
@@ -192,7 +200,7 @@ func (cat *catalog) query(tokens []token) *statement {
 }
 
 // dml is a statement that writes the tables it names.
-func (cat *catalog) dml(tokens []token, f finding) *statement {
+func (cat *catalog) dml(tokens []token, f finding) *Statement {
 	switch {
 	case cat.danger != "":
 		return cat.flush(cat.danger)
@@ -203,7 +211,7 @@ func (cat *catalog) dml(tokens []token, f finding) *statement {
 		st.missing = true
 		return st
 	}
-	st := &statement{class: writes, why: "a write", taints: f.worst == stateful || f.assigns}
+	st := &Statement{class: writes, why: "a write", taints: f.worst == stateful || f.assigns}
 	for _, r := range f.tables {
 		if r.flushes != "" {
 			all := cat.flush("a write to " + r.tag() + ": " + r.flushes)
@@ -224,9 +232,9 @@ var controlWords = fields(`begin start commit end rollback abort work transactio
 level read only write repeatable committed uncommitted serializable deferrable not with consistent snapshot and no chain
 release tran`)
 
-func (cat *catalog) control(first string, tokens []token) *statement {
+func (cat *catalog) control(first string, tokens []token) *Statement {
 	has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
-	st := &statement{why: "controls a transaction"}
+	st := &Statement{why: "controls a transaction"}
 	switch {
 	case first == "savepoint", first == "release", first == "rollback" && has("to"):
 		st.class = savepoints
@@ -256,8 +264,8 @@ var quiet = fields(`table_info table_xinfo table_list index_list index_info inde
 data_version compile_options function_list collation_list integrity_check quick_check foreign_key_check page_count
 freelist_count module_list pragma_list`)
 
-func (cat *catalog) setting(first string, tokens []token) *statement {
-	st := &statement{class: passes, why: "changes the session", taints: true}
+func (cat *catalog) setting(first string, tokens []token) *Statement {
+	st := &Statement{class: passes, why: "changes the session", taints: true}
 	has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
 	switch first {
 	case "pragma":

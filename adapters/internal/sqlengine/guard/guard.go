@@ -27,7 +27,7 @@ type Plan struct {
 
 type key struct{}
 
-// With returns a ctx for sqlcache.New that carries p.
+// With returns a ctx for an adapter's New that carries p.
 func With(ctx context.Context, p Plan) context.Context { return context.WithValue(ctx, key{}, p) }
 
 // In returns the plan in ctx.

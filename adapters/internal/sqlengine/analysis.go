@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 type analysis struct {
 	cat        *catalog
 	valid      invalidate.Validity // falls with DDL announced by anybody, and with a gap
-	statements sync.Map            // text -> *statement
+	statements sync.Map            // text -> *Statement
 	n          atomic.Int32
 }
 
 const mostStatements = 10_000
 
 // of returns what query is.
-func (a *analysis) of(query string) *statement {
+func (a *analysis) of(query string) *Statement {
 	if st, ok := a.statements.Load(query); ok {
-		return st.(*statement)
+		return st.(*Statement)
 	}
 	st := a.cat.analyse(query)
 	if a.n.Add(1) > mostStatements { // texts made anew each time: begin again
@@ -34,12 +34,15 @@ func (a *analysis) of(query string) *statement {
 		a.n.Store(1)
 	}
 	had, _ := a.statements.LoadOrStore(query, st)
-	return had.(*statement)
+	return had.(*Statement)
 }
 
-// stale is of by a catalog that has fallen.
-func (a *analysis) stale(query string) *statement {
+// says is of by a catalog that may have fallen.
+func (a *analysis) says(query string, fresh bool) *Statement {
 	st := a.of(query)
+	if fresh {
+		return st
+	}
 	switch st.class {
 	case reads:
 		return a.cat.pass("the catalog is being changed")
@@ -58,92 +61,95 @@ func (a *analysis) current() bool {
 
 // catalog returns the newest catalog, reading it anew if it has fallen. fresh is false for one that has fallen and
 // could not be read: nothing may be stored by it, and its writes reach no one can tell how far.
-func (c *Connector) catalog(ctx context.Context) (cat *catalog, fresh bool, err error) {
-	a, fresh, err := c.analysis(ctx, true)
+func (e *Engine) catalog(ctx context.Context) (cat *catalog, fresh bool, err error) {
+	a, fresh, err := e.analysis(ctx, true)
 	if err != nil {
 		return nil, false, err
 	}
 	return a.cat, fresh, nil
 }
 
-func (c *Connector) analysis(ctx context.Context, wait bool) (a *analysis, fresh bool, err error) {
-	if a = c.current.Load(); a != nil && a.current() {
+func (e *Engine) analysis(ctx context.Context, wait bool) (a *analysis, fresh bool, err error) {
+	if a = e.current.Load(); a != nil && a.current() {
 		return a, true, nil
 	}
-	get := c.pool.get
+	get := e.pool.Get
 	if !wait && a != nil {
-		get = c.pool.tryGet
-		if !c.reading.TryLock() {
+		get = e.pool.TryGet
+		if !e.reading.TryLock() {
 			return a, false, nil
 		}
 	} else {
-		c.reading.Lock()
+		e.reading.Lock()
 	}
-	defer c.reading.Unlock()
-	if a = c.current.Load(); a != nil {
+	defer e.reading.Unlock()
+	if a = e.current.Load(); a != nil {
 		if a.current() {
 			return a, true, nil
 		}
-		if time.Since(c.tried) < time.Second {
+		if time.Since(e.tried) < time.Second {
 			return a, false, nil
 		}
 	}
-	next, err := c.readLocked(ctx, get)
+	next, err := e.readLocked(ctx, get)
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, errBusy) {
-			c.tried = time.Now()
+		if ctx.Err() == nil && !errors.Is(err, ErrBusy) {
+			e.tried = time.Now()
 		}
 		if a == nil {
 			return nil, false, err
 		}
-		c.opts.Logger.Warn("freshet: sqlcache: reading the catalog", "error", err)
+		e.warn("reading the catalog", err)
 		return a, false, nil
 	}
 	if !next.current() {
-		c.tried = time.Now()
+		e.tried = time.Now()
 		return next, false, nil
 	}
 	return next, true, nil
 }
 
-func (c *Connector) readCatalog(ctx context.Context) (*analysis, error) {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	return c.readLocked(ctx, c.pool.get)
+func (e *Engine) readCatalog(ctx context.Context) (*analysis, error) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	return e.readLocked(ctx, e.pool.Get)
 }
 
 // readLocked reads the catalog. Call with reading held.
-func (c *Connector) readLocked(ctx context.Context, get func(context.Context) (*real, error)) (*analysis, error) {
+func (e *Engine) readLocked(ctx context.Context, get func(context.Context) (Link, error)) (*analysis, error) {
 	ctx, cancel := context.WithTimeout(invalidate.Detach(ctx), 30*time.Second)
 	defer cancel()
-	rec, _ := c.tracker.Record(ctx)
-	r, err := get(ctx)
+	rec, _ := e.tracker.Record(ctx)
+	l, err := get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	unfit := r.session.unfit
-	in, err := c.dialect.load(ctx, r)
-	c.pool.put(r, err != nil)
+	in, err := e.dialect.load(ctx, l)
+	var s Session
+	if err == nil {
+		s, err = l.Session(ctx)
+	}
+	e.pool.Put(l, err != nil)
 	if err != nil {
-		return nil, fmt.Errorf("sqlcache: reading the catalog: %w", err)
+		return nil, fmt.Errorf("%s: reading the catalog: %w", e.adapter, err)
 	}
-	if unfit != "" {
-		return nil, fmt.Errorf("%w: %s", ErrUnfit, unfit)
+	if s.unfit != "" {
+		return nil, fmt.Errorf("%w: %s", ErrUnfit, s.unfit)
 	}
-	old := c.current.Load()
+	old := e.current.Load()
 	if strings.HasPrefix(in.scope, memoryScope) {
 		if old == nil {
-			c.pool.only()
+			e.owner.Only()
 		} else {
 			in.scope = old.cat.scope
 		}
 	}
-	cat := newCatalog(c.dialect, in, &c.opts)
+	cat := newCatalog(e.dialect, in, &e.opts)
 	if old != nil && old.cat.scope != cat.scope {
-		return nil, errors.New("sqlcache: the database is another one than at the start")
+		return nil, errors.New(e.adapter + ": the database is another one than at the start")
 	}
 	if old == nil {
-		c.marks.scope = cat.scope
+		e.marks.scope = cat.scope
 	}
 	rec.DependOn(cat.name(catalogTag))
 	valid, _ := rec.Seal()
@@ -158,15 +164,15 @@ func (c *Connector) readLocked(ctx context.Context, get func(context.Context) (*
 		})
 		a.n.Store(old.n.Load())
 	default:
-		c.tracker.Forget(cat.name(allTables))
+		e.tracker.Forget(cat.name(allTables))
 	}
-	c.current.Store(a)
+	e.current.Store(a)
 	return a, nil
 }
 
-// keepCatalog reads it anew on Options.CatalogEvery, and closes connections that nobody used.
-func (c *Connector) keepCatalog(ctx context.Context) {
-	tick := time.NewTicker(c.opts.CatalogEvery)
+// keepCatalog reads it anew on Options.CatalogEvery, and lets the pool tidy itself.
+func (e *Engine) keepCatalog(ctx context.Context) {
+	tick := time.NewTicker(e.opts.CatalogEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -174,9 +180,11 @@ func (c *Connector) keepCatalog(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		c.pool.sweep(c.opts.MaxIdle)
-		if _, err := c.readCatalog(ctx); err != nil && ctx.Err() == nil {
-			c.opts.Logger.Warn("freshet: sqlcache: reading the catalog", "error", err)
+		if e.owner != nil {
+			e.owner.Tidy()
+		}
+		if _, err := e.readCatalog(ctx); err != nil && ctx.Err() == nil {
+			e.warn("reading the catalog", err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package sqlcache
+package sqlengine
 
 import (
 	"context"
@@ -90,42 +90,46 @@ const postgresSession = `SELECT pg_is_in_recovery()::text, concat_ws('|', curren
 	current_setting('IntervalStyle'), current_setting('row_security'), current_setting('client_encoding'),
 	current_setting('default_text_search_config'), current_setting('lc_monetary'))`
 
-func (d postgres) session(ctx context.Context, q querier) (session, error) {
-	rows, err := q.query(ctx, postgresSession)
+func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Session, error) {
+	rows, err := q.Query(ctx, postgresSession)
 	if err != nil {
-		return session{}, err
+		return Session{}, err
 	}
-	s := session{same: rows[0][1] + "|" + d.server(ctx, q)}
+	s := Session{server: earlier.server}
+	if s.server == "" {
+		s.server = d.server(ctx, q)
+	}
+	s.same = rows[0][1] + "|" + s.server
 	if rows[0][0] == "true" {
 		s.unfit = "the server is a replica"
 	}
 	return s, nil
 }
 
-func (postgres) server(ctx context.Context, q querier) string {
-	rows, err := q.query(ctx, "SELECT system_identifier::text FROM pg_control_system()")
+func (postgres) server(ctx context.Context, q Querier) string {
+	rows, err := q.Query(ctx, "SELECT system_identifier::text FROM pg_control_system()")
 	if err == nil && len(rows) == 1 {
 		return rows[0][0]
 	}
-	rows, err = q.query(ctx, "SELECT concat_ws(':', host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time())")
+	rows, err = q.Query(ctx, "SELECT concat_ws(':', host(inet_server_addr()), inet_server_port(), pg_postmaster_start_time())")
 	if err == nil && len(rows) == 1 {
 		return rows[0][0]
 	}
 	return "?"
 }
 
-func (d postgres) load(ctx context.Context, q querier) (*raw, error) {
-	s, err := d.session(ctx, q)
+func (d postgres) load(ctx context.Context, q Querier) (*raw, error) {
+	s, err := d.session(ctx, q, Session{})
 	if err != nil {
 		return nil, err
 	}
 	in := &raw{same: s.same}
-	rows, err := q.query(ctx, "SELECT current_database()")
+	rows, err := q.Query(ctx, "SELECT current_database()")
 	if err != nil {
 		return nil, err
 	}
-	in.scope = "postgres:" + d.server(ctx, q) + ":" + rows[0][0]
-	for _, part := range []func(context.Context, querier, *raw) error{d.relations, d.edges, d.triggers, d.functions, d.dangers} {
+	in.scope = "postgres:" + s.server + ":" + rows[0][0]
+	for _, part := range []func(context.Context, Querier, *raw) error{d.relations, d.edges, d.triggers, d.functions, d.dangers} {
 		if err := part(ctx, q, in); err != nil {
 			return nil, err
 		}
@@ -133,8 +137,8 @@ func (d postgres) load(ctx context.Context, q querier) (*raw, error) {
 	return in, nil
 }
 
-func (postgres) relations(ctx context.Context, q querier, in *raw) error {
-	rows, err := q.query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
 		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,
 		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -169,8 +173,8 @@ func (postgres) relations(ctx context.Context, q querier, in *raw) error {
 	return nil
 }
 
-func (postgres) edges(ctx context.Context, q querier, in *raw) error {
-	rows, err := q.query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname FROM (
+func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname FROM (
 		SELECT confrelid AS a, conrelid AS b FROM pg_constraint WHERE contype = 'f'
 			AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
 		UNION SELECT inhparent, inhrelid FROM pg_inherits UNION SELECT inhrelid, inhparent FROM pg_inherits) e
@@ -187,8 +191,8 @@ func (postgres) edges(ctx context.Context, q querier, in *raw) error {
 }
 
 // triggers are also what else runs at a write: defaults and checks that call something.
-func (postgres) triggers(ctx context.Context, q querier, in *raw) error {
-	rows, err := q.query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, coalesce(pg_get_expr(t.tgqual, t.tgrelid), '')
+func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, coalesce(pg_get_expr(t.tgqual, t.tgrelid), '')
 		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
 		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1, 2, t.tgname`)
@@ -205,7 +209,7 @@ func (postgres) triggers(ctx context.Context, q querier, in *raw) error {
 		}
 		in.triggers = append(in.triggers, t)
 	}
-	rows, err = q.query(ctx, `SELECT n.nspname, c.relname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
+	rows, err = q.Query(ctx, `SELECT n.nspname, c.relname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
 		JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		UNION ALL SELECT n.nspname, c.relname, pg_get_constraintdef(k.oid) FROM pg_constraint k
 		JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -221,8 +225,8 @@ func (postgres) triggers(ctx context.Context, q querier, in *raw) error {
 	return nil
 }
 
-func (d postgres) functions(ctx context.Context, q querier, in *raw) error {
-	rows, err := q.query(ctx, `SELECT DISTINCT p.proname, p.provolatile::text, l.lanname, p.prokind::text,
+func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT DISTINCT p.proname, p.provolatile::text, l.lanname, p.prokind::text,
 		(n.nspname NOT IN ('pg_catalog', 'information_schema'))::text,
 		(p.pronargs = 1 AND EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')))::text
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
@@ -244,8 +248,8 @@ func (d postgres) functions(ctx context.Context, q querier, in *raw) error {
 }
 
 // dangers are ways to run a user's function without naming it.
-func (postgres) dangers(ctx context.Context, q querier, in *raw) error {
-	rows, err := q.query(ctx, `SELECT DISTINCT t.typname FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid
+func (postgres) dangers(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT DISTINCT t.typname FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid
 		JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
 		WHERE d.refobjid >= 16384 ORDER BY 1`)
 	if err != nil {
@@ -254,7 +258,7 @@ func (postgres) dangers(ctx context.Context, q querier, in *raw) error {
 	for _, r := range rows {
 		in.hazards = append(in.hazards, r[0])
 	}
-	rows, err = q.query(ctx, `SELECT (SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
+	rows, err = q.Query(ctx, `SELECT (SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
 		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text,
 		(SELECT count(*) FROM pg_cast k JOIN pg_proc p ON p.oid = k.castfunc
 		JOIN pg_language l ON l.oid = p.prolang WHERE k.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text`)
@@ -275,11 +279,11 @@ func lockKey(id string) int64 {
 	return int64(n >> 1)
 }
 
-func (postgres) hold(ctx context.Context, q querier, id string) error {
-	return q.exec(ctx, "SELECT pg_advisory_lock("+strconv.FormatInt(lockKey(id), 10)+")")
+func (postgres) hold(ctx context.Context, q Querier, id string) error {
+	return q.Exec(ctx, "SELECT pg_advisory_lock("+strconv.FormatInt(lockKey(id), 10)+")")
 }
 
-func (postgres) ended(ctx context.Context, q querier, id string) (bool, error) {
-	rows, err := q.query(ctx, "SELECT pg_try_advisory_xact_lock_shared("+strconv.FormatInt(lockKey(id), 10)+")::text")
+func (postgres) ended(ctx context.Context, q Querier, id string) (bool, error) {
+	rows, err := q.Query(ctx, "SELECT pg_try_advisory_xact_lock_shared("+strconv.FormatInt(lockKey(id), 10)+")::text")
 	return err == nil && rows[0][0] == "true", err
 }

@@ -1,0 +1,155 @@
+package sqlengine
+
+import (
+	"database/sql/driver"
+	"encoding/binary"
+	"math"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// AppendArg writes v so that different values have different texts: with its type and, where it varies, its length. ok is
+// false for a value whose meaning cannot be told; such a query is not kept. What the caller may change after the call is
+// copied, for a load can outlast it: own, unless nil, is to take v's place. With dates a string that may mean the present
+// is refused.
+func AppendArg(dst []byte, v any, dates bool) (_ []byte, own any, ok bool) {
+	switch v := v.(type) {
+	case nil:
+		return append(dst, '0'), nil, true
+	case int64:
+		return binary.BigEndian.AppendUint64(append(dst, 'i'), uint64(v)), nil, true
+	case int:
+		return binary.BigEndian.AppendUint64(append(dst, 'I'), uint64(v)), nil, true
+	case string:
+		return AppendText(append(dst, 's'), v), nil, !(dates && speaksOfNow(v))
+	case bool:
+		return append(dst, 'b', boolByte(v)), nil, true
+	case float64:
+		return binary.BigEndian.AppendUint64(append(dst, 'f'), math.Float64bits(v)), nil, true
+	case []byte:
+		if v == nil {
+			return append(dst, 'z'), nil, true
+		}
+		return AppendText(append(dst, 'x'), string(v)), slices.Clone(v), true
+	case time.Time:
+		return appendTime(dst, v), nil, true
+	}
+	return appendReflected(dst, v, dates)
+}
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// AppendText writes s behind its length.
+func AppendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// appendTime keeps the zone: some drivers send the instant, others what the clock on the wall shows.
+func appendTime(dst []byte, t time.Time) []byte {
+	zone, offset := t.Zone()
+	dst = binary.BigEndian.AppendUint64(append(dst, 't'), uint64(t.Unix()))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(t.Nanosecond()))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(offset))
+	return AppendText(AppendText(dst, zone), t.Location().String())
+}
+
+// appendReflected is for drivers that take any Go value (pgx): named and smaller basic types, slices and arrays of
+// them, structs that say their value themselves, and pointers to all that has a meaning.
+func appendReflected(dst []byte, v any, dates bool) (_ []byte, own any, ok bool) {
+	rv := reflect.ValueOf(v)
+	t := rv.Type()
+	dst = AppendText(AppendText(append(dst, 'r'), t.PkgPath()), t.String())
+	switch rv.Kind() {
+	case reflect.Slice:
+		if !basic(t.Elem().Kind()) {
+			return dst, nil, false
+		}
+		if rv.IsNil() {
+			return append(dst, 'z'), nil, true
+		}
+		clone := reflect.MakeSlice(t, rv.Len(), rv.Len())
+		reflect.Copy(clone, rv)
+		dst, ok = appendList(dst, clone, dates)
+		return dst, clone.Interface(), ok
+	case reflect.Array:
+		if !basic(t.Elem().Kind()) {
+			return dst, nil, false
+		}
+		dst, ok = appendList(dst, rv, dates)
+		return dst, nil, ok
+	case reflect.Pointer:
+		return appendPointed(dst, rv, dates)
+	case reflect.Struct:
+		valuer, isValuer := v.(driver.Valuer)
+		if !isValuer {
+			return dst, nil, false
+		}
+		value, err := valuer.Value()
+		if err != nil {
+			return dst, nil, false
+		}
+		switch value.(type) {
+		case nil, int64, string, bool, float64, time.Time:
+		default:
+			return dst, nil, false
+		}
+		return AppendArg(append(dst, 'v'), value, dates)
+	}
+	dst, ok = appendBasic(dst, rv, dates)
+	return dst, nil, ok
+}
+
+func appendList(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) {
+	dst = binary.AppendUvarint(append(dst, 'l'), uint64(list.Len()))
+	for i := range list.Len() {
+		if dst, ok = appendBasic(dst, list.Index(i), dates); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
+}
+
+// appendPointed writes what a pointer points to. One that says its value itself may know more than that.
+func appendPointed(dst []byte, p reflect.Value, dates bool) (_ []byte, own any, ok bool) {
+	elem := p.Type().Elem()
+	if p.IsNil() {
+		return append(dst, 'z'), nil, true
+	}
+	if _, says := p.Interface().(driver.Valuer); says && !elem.Implements(valuerType) {
+		return dst, nil, false
+	}
+	dst, own, ok = AppendArg(append(dst, 'p'), p.Elem().Interface(), dates)
+	clone := reflect.New(elem)
+	if clone.Elem().Set(p.Elem()); own != nil {
+		clone.Elem().Set(reflect.ValueOf(own))
+	}
+	return dst, clone.Interface(), ok
+}
+
+var valuerType = reflect.TypeFor[driver.Valuer]()
+
+func basic(k reflect.Kind) bool {
+	return k >= reflect.Bool && k <= reflect.Float64 || k == reflect.String
+}
+
+func appendBasic(dst []byte, v reflect.Value, dates bool) ([]byte, bool) {
+	switch k := v.Kind(); {
+	case k == reflect.Bool:
+		return append(dst, boolByte(v.Bool())), true
+	case k >= reflect.Int && k <= reflect.Int64:
+		return binary.BigEndian.AppendUint64(dst, uint64(v.Int())), true
+	case k >= reflect.Uint && k <= reflect.Uintptr:
+		return binary.BigEndian.AppendUint64(dst, v.Uint()), true
+	case k == reflect.Float32 || k == reflect.Float64:
+		return binary.BigEndian.AppendUint64(dst, math.Float64bits(v.Float())), true
+	case k == reflect.String:
+		return AppendText(dst, v.String()), !(dates && speaksOfNow(v.String()))
+	}
+	return dst, false
+}

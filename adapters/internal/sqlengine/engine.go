@@ -1,0 +1,202 @@
+// Package sqlengine is what sqlcache and pgxcache are made of: which statements read and write which tables, what is kept
+// of the reads, and how writes are announced. An adapter brings its driver's connections ([Pool], [Link]), asks for
+// answers ([Engine.Ask]) and runs everything else by a [Use]. What it guarantees is told by package sqlcache.
+package sqlengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
+	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// Engine caches one database. Its methods may be called from any goroutine.
+type Engine struct {
+	adapter  string // its name, for people
+	tracker  *invalidate.Tracker
+	opts     Options // with defaults
+	dialect  Dialect
+	pool     Pool
+	owner    Owner // of the pool's connections; nil when that is somebody else
+	marks    *marks
+	resolver *resolver
+	kept     *cache.Cache[key, Answer]
+	plan     guard.Plan
+
+	current atomic.Pointer[analysis] // nil before the catalog has been read
+	reading sync.Mutex               // held while the catalog is read
+	tried   time.Time                // of the last failure to read it; under reading
+
+	passed, wrote, flushed, blocked atomic.Uint64
+
+	life context.Context
+	end  context.CancelFunc
+	wg   sync.WaitGroup
+	once sync.Once
+}
+
+// New checks opts and reads the catalog, all within ctx. When the database is down the catalog is read at the first
+// statement instead. adapter is its name, as in errors.
+func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *invalidate.Tracker, opts Options) (*Engine, error) {
+	if tracker == nil {
+		return nil, errors.New(adapter + ": tracker is nil: make one with invalidate.Connect")
+	}
+	if err := opts.Validate(adapter); err != nil {
+		return nil, err
+	}
+	if err := tracker.CheckClient(ctx, opts.Redis); err != nil {
+		return nil, fmt.Errorf("%s: Options.Redis: %w", adapter, err)
+	}
+	opts = opts.withDefaults()
+	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
+	e.owner, _ = pool.(Owner)
+	e.marks = &marks{rdb: opts.Redis, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1)}
+	e.resolver = &resolver{marks: e.marks, pool: pool, dialect: d, asks: make(chan []standing, 1)}
+	var err error
+	e.kept, err = cache.New(tracker, cache.Options[key, Answer]{
+		Name: adapter, NoKey: true, MaxBytes: opts.MaxBytes, TTL: opts.TTL, MaxStaleness: opts.MaxStaleness,
+		Cost:        func(k key, a Answer) int64 { return a.Size() + int64(len(k.args)) + cache.EntryOverhead },
+		NotFound:    func(error) bool { return false },
+		LoadTimeout: longestLoad,
+		Load:        func(ctx context.Context, k key) (Answer, error) { return ctx.Value(loadKey{}).(loader)(ctx, k) },
+		Logger:      opts.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.life, e.end = context.WithCancel(context.Background())
+	if err := e.start(ctx); err != nil {
+		e.end()
+		e.kept.Close()
+		return nil, err
+	}
+	e.wg.Go(func() { e.marks.tidy(e.life) })
+	e.wg.Go(func() { e.resolver.run(e.life) })
+	e.wg.Go(func() { e.keepCatalog(e.life) })
+	return e, nil
+}
+
+// longestLoad: a query ends when nobody waits for it any more, not by a timeout that a plain driver has not.
+const longestLoad = 24 * time.Hour
+
+// start reads the catalog for the first time. A database that cannot be reached is no error.
+func (e *Engine) start(ctx context.Context) error {
+	l, err := e.pool.Get(ctx)
+	if err == nil {
+		var s Session
+		s, err = l.Session(ctx)
+		e.pool.Put(l, err != nil)
+		if err == nil && s.unfit != "" {
+			return fmt.Errorf("%w: %s", ErrUnfit, s.unfit)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		e.warn("the database cannot be reached yet", err)
+		return nil
+	}
+	_, err = e.readCatalog(ctx)
+	return err
+}
+
+func (e *Engine) warn(what string, err error) {
+	e.opts.Logger.Warn("freshet: "+e.adapter+": "+what, "error", err)
+}
+
+// Options are those of [New] with their defaults.
+func (e *Engine) Options() *Options { return &e.opts }
+
+// Closed reports whether Close has been called.
+func (e *Engine) Closed() bool { return e.life.Err() != nil }
+
+// Close ends the engine: its memory, its goroutines, the connections if they are its own. Safe twice.
+func (e *Engine) Close() {
+	e.once.Do(func() {
+		e.end()
+		e.kept.Close()
+		if e.owner != nil {
+			e.owner.Close()
+		}
+		e.wg.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		defer cancel()
+		e.marks.settleAll(ctx) // what remains is for the others: the sessions end with the connections
+	})
+}
+
+// Stats of an engine since it was made: see sqlcache.Stats.
+type Stats struct {
+	cache.Stats
+	Passed  uint64
+	Writes  uint64
+	Flushes uint64
+	Blocked uint64
+}
+
+// Stats returns the counters.
+func (e *Engine) Stats() Stats {
+	return Stats{Stats: e.kept.Stats(), Passed: e.passed.Load(), Writes: e.wrote.Load(), Flushes: e.flushed.Load(),
+		Blocked: e.blocked.Load()}
+}
+
+// Touch announces writes made around the adapter, after their commit: by another program, or by hand. Tables are
+// named as name or schema.name; what falls with them falls as well. Without tables everything falls. See
+// [invalidate.Tracker.Touch].
+func (e *Engine) Touch(ctx context.Context, tables ...string) error {
+	if len(tables) == 0 {
+		if _, _, err := e.catalog(ctx); err != nil {
+			return err
+		}
+		return e.tracker.Touch(ctx, e.marks.names([]string{allTables, catalogTag})...)
+	}
+	cat, _, err := e.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	var names []invalidate.Name
+	for _, t := range tables {
+		found, err := cat.resolve(t)
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			if r.flushes != "" {
+				names = append(names, e.marks.names([]string{allTables, catalogTag})...)
+			}
+			for _, f := range r.falls {
+				names = append(names, cat.name(f.tag()))
+			}
+		}
+	}
+	return e.tracker.Touch(ctx, names...)
+}
+
+// Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
+// database by other ways. Tables are named as for [Engine.Touch]; a view stands for what it reads.
+func (e *Engine) Names(ctx context.Context, tables ...string) ([]invalidate.Name, error) {
+	cat, _, err := e.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []invalidate.Name{cat.name(allTables)}
+	for _, t := range tables {
+		found, err := cat.resolve(t)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range found {
+			for _, b := range r.bases {
+				names = append(names, cat.name(b.tag()))
+			}
+		}
+	}
+	return names, nil
+}

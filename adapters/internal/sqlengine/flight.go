@@ -1,0 +1,140 @@
+package sqlengine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// Answer is what an adapter keeps of one query. It is never changed after it is made.
+type Answer interface {
+	Size() int64 // in bytes
+}
+
+// refusal is an answer that is not here: who asked asks by himself.
+type refusal uint8
+
+func (refusal) Size() int64 { return 0 }
+
+const (
+	TooLarge refusal = iota // what a [Fetch] returns for an answer beyond the caps
+	unlike                  // the session is not like the catalog's
+)
+
+// Fetch asks the database on l for the whole of an answer.
+type Fetch func(ctx context.Context, l Link) (Answer, error)
+
+// key is a query: its text by what it was found to be, which is another pointer under each catalog, and its arguments.
+// The database, its user and its search path are the engine's own.
+type key struct {
+	st   *Statement
+	args string
+}
+
+type loader func(context.Context, key) (Answer, error)
+
+type loadKey struct{}
+
+// Ask returns the answer from memory or by a load that all who ask meanwhile share. The load has a connection of its
+// own: who gives up gives up alone. A nil Answer is one that may not be shared: the caller asks for itself. bound is
+// [Use.MayAsk]'s; args stands for all that the answer depends on beside the text.
+func (e *Engine) Ask(ctx context.Context, st *Statement, args string, bound time.Duration, fetch Fetch) (Answer, error) {
+	k := key{st, args}
+	load := func(ctx context.Context, k key) (Answer, error) { return e.load(ctx, k.st, fetch) }
+	var ans Answer
+	var err error
+	if bound > 0 {
+		var r cache.Result[Answer]
+		r, err = e.kept.Read(context.WithValue(ctx, loadKey{}, loader(load)), k, cache.ReadOptions{MaxStaleness: bound})
+		ans = r.Value
+	} else {
+		ans, err = e.kept.GetWith(ctx, k, load)
+	}
+	switch {
+	case errors.Is(err, cache.ErrClosed):
+		return nil, ErrClosed
+	case err != nil:
+		return nil, err
+	}
+	if _, elsewhere := ans.(refusal); elsewhere {
+		return nil, nil
+	}
+	return ans, nil
+}
+
+// load is one query. Its marks are read while it runs: see marks.
+func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, error) {
+	invalidate.DependOn(ctx, st.deps...)
+	type answer struct {
+		blocked bool
+		err     error
+	}
+	told := make(chan answer, 1)
+	e.wg.Go(func() {
+		blocked, suspects, err := e.marks.blocked(ctx, st.tables)
+		if len(suspects) > 0 {
+			e.resolver.ask(suspects)
+		}
+		told <- answer{blocked, err}
+	})
+	ans, err := e.fetch(ctx, st, fetch)
+	a := <-told
+	if err != nil {
+		return nil, err
+	}
+	if _, elsewhere := ans.(refusal); elsewhere {
+		invalidate.NoStore(ctx)
+	} else if a.blocked || a.err != nil {
+		e.blocked.Add(1)
+		invalidate.NoStore(ctx)
+	}
+	return ans, nil
+}
+
+// fetch asks on a connection from the pool. One that had died while idle is replaced no more than twice.
+func (e *Engine) fetch(ctx context.Context, st *Statement, fetch Fetch) (Answer, error) {
+	for try := 0; ; try++ {
+		l, err := e.pool.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ans, err := e.fetchOn(ctx, l, fetch)
+		if ans == TooLarge {
+			st.oversize.note()
+		}
+		bad := err != nil && l.Broken(err)
+		e.pool.Put(l, bad || ctx.Err() != nil)
+		if bad && try < 2 && ctx.Err() == nil {
+			continue
+		}
+		return ans, err
+	}
+}
+
+// fetchOn answers only on a session like the catalog's: what another sees is not for those who wait here.
+func (e *Engine) fetchOn(ctx context.Context, l Link, fetch Fetch) (Answer, error) {
+	s, err := l.Session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a := e.current.Load(); a == nil || s.unfit != "" || s.same != a.cat.same || l.State().Tainted {
+		return unlike, nil
+	}
+	return fetch(ctx, l)
+}
+
+// oversize remembers for a while that a statement's answers are too large to keep.
+type oversize struct{ until atomic.Int64 }
+
+const oversizeFor = time.Minute
+
+func (o *oversize) now() bool {
+	u := o.until.Load()
+	return u != 0 && time.Now().UnixNano() < u
+}
+
+func (o *oversize) note() { o.until.Store(time.Now().Add(oversizeFor).UnixNano()) }

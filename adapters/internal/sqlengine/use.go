@@ -1,0 +1,97 @@
+package sqlengine
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// Use is somebody's use of the database: one connection at most, taken when it is first needed. One goroutine uses it
+// at a time. The zero Use with an Engine is ready.
+type Use struct {
+	Engine *Engine
+	Link   Link // nil: none
+	Broken bool // Link is
+	tx     *tx  // nil outside a transaction
+}
+
+// Attach makes sure that there is a connection.
+func (u *Use) Attach(ctx context.Context) (Link, error) {
+	if u.Link != nil {
+		return u.Link, nil
+	}
+	l, err := u.Engine.pool.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u.Link = l
+	return l, nil
+}
+
+// Detach gives the connection back, if there is one.
+func (u *Use) Detach() {
+	if u.Link == nil {
+		return
+	}
+	u.Engine.pool.Put(u.Link, u.Broken)
+	u.Link = nil
+}
+
+// Saw notes what an error says of the connection, and returns it.
+func (u *Use) Saw(err error) error {
+	if err != nil && u.Link != nil && u.Link.Broken(err) {
+		u.Broken = true
+	}
+	return err
+}
+
+// InTx reports whether a transaction is open.
+func (u *Use) InTx() bool { return u.tx != nil }
+
+// Analyse says what query is.
+func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
+	a, fresh, err := u.analysis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.says(query, fresh), nil
+}
+
+// AnalyseAll says what several queries are that are sent as one.
+func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, error) {
+	a, fresh, err := u.analysis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]*Statement, len(queries))
+	for i, q := range queries {
+		parts[i] = a.says(q, fresh)
+	}
+	return a.cat.union(parts), nil
+}
+
+func (u *Use) analysis(ctx context.Context) (a *analysis, fresh bool, err error) {
+	if u.Engine.Closed() {
+		return nil, false, ErrClosed
+	}
+	// Who holds a connection does not wait for another to read the catalog with: all might do so.
+	return u.Engine.analysis(ctx, u.Link == nil)
+}
+
+// MayAsk reports whether an answer to st may come from memory, and how old it may be: 0 for as old as Options say.
+func (u *Use) MayAsk(ctx context.Context, st *Statement) (bound time.Duration, ok bool) {
+	if st.class != reads || u.Link != nil || u.tx != nil || st.oversize.now() {
+		return 0, false
+	}
+	bound = boundIn(ctx)
+	return bound, bound != noCache
+}
+
+// Pass tells of a query that goes to the database by itself.
+func (u *Use) Pass(ctx context.Context, st *Statement) {
+	if st.class <= passes {
+		invalidate.NoStore(ctx) // what a load around this builds on nobody will tell of
+		u.Engine.passed.Add(1)
+	}
+}

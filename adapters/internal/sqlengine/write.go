@@ -1,0 +1,236 @@
+package sqlengine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// tx is a transaction: reads pass by, and what is written is collected. Nothing is told of before the commit.
+type tx struct {
+	written map[string]bool
+	text    bool // begun by a statement, and so ended by one
+}
+
+func (t *tx) write(tables []string) {
+	for _, w := range tables {
+		t.written[w] = true
+	}
+}
+
+func (t *tx) tables() []string {
+	if t.written[allTables] {
+		if t.written[catalogTag] {
+			return []string{allTables, catalogTag}
+		}
+		return []string{allTables}
+	}
+	return slices.Sorted(maps.Keys(t.written))
+}
+
+// Begin begins a transaction.
+func (u *Use) Begin(ctx context.Context, begin func(Link) error) error {
+	l, err := u.Attach(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.Saw(begin(l)); err != nil {
+		return err
+	}
+	u.tx = &tx{written: map[string]bool{}}
+	return nil
+}
+
+// WroteAll notes that the transaction may have written anything.
+func (u *Use) WroteAll() { u.tx.write([]string{allTables, catalogTag}) }
+
+// Commit tells of what the transaction wrote, before commit and after. An unknown outcome counts as a commit. If it
+// cannot be told of, rollback is called instead; its error means that the connection is of no use any more.
+func (u *Use) Commit(ctx context.Context, commit, rollback func() error) error {
+	defer func() { u.tx = nil }()
+	if len(u.tx.written) == 0 {
+		return u.Saw(commit())
+	}
+	finish, err := u.protect(ctx, u.tx.tables())
+	if err != nil {
+		if rerr := rollback(); rerr != nil {
+			u.Broken = true
+		}
+		return err
+	}
+	return finish(commit())
+}
+
+// Rollback publishes nothing: nothing was said yet.
+func (u *Use) Rollback(rollback func() error) error {
+	defer func() { u.tx = nil }()
+	return u.Saw(rollback())
+}
+
+// Around runs a statement as its class demands. finish, if not nil, is to be called with the statement's outcome when
+// its rows have been read to their end.
+func (u *Use) Around(ctx context.Context, st *Statement, run func(Link) error) (finish func(error) error, err error) {
+	l, err := u.Attach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state := l.State()
+	plain := func() (func(error) error, error) { return nil, u.Saw(run(l)) }
+	switch st.class {
+	case reads, passes, savepoints:
+		if st.taints && !(st.local && u.tx != nil) {
+			state.Tainted, state.Held = true, false
+		}
+		return plain()
+	case begins:
+		state.Tainted = true
+		if u.tx == nil {
+			if err := Hold(ctx, u.Engine.dialect, l); err != nil {
+				return nil, u.Saw(err)
+			}
+			if err := u.Saw(run(l)); err != nil {
+				return nil, err
+			}
+			u.tx = &tx{written: map[string]bool{}, text: true}
+			return nil, nil
+		}
+		return u.write(ctx, &Statement{class: flushes, written: []string{allTables, catalogTag}, atOnce: true}, run)
+	case rollsBack:
+		_, err := plain()
+		if err == nil {
+			u.ended()
+		}
+		return nil, err
+	case commits:
+		return u.commitText(ctx, run)
+	}
+	if st.taints {
+		state.Tainted = true
+		defer func() { state.Held = false }()
+	}
+	return u.write(ctx, st, run)
+}
+
+// ended notes that a transaction's end was sent as a statement. One that was not begun so is still to be ended.
+func (u *Use) ended() {
+	if u.tx != nil && u.tx.text {
+		u.tx = nil
+	}
+}
+
+// commitText is COMMIT as a statement. One that ends no transaction we know of may commit anything.
+func (u *Use) commitText(ctx context.Context, run func(Link) error) (func(error) error, error) {
+	tables := []string{allTables, catalogTag}
+	if u.tx != nil {
+		if len(u.tx.written) == 0 {
+			err := u.Saw(run(u.Link))
+			if err == nil {
+				u.ended()
+			}
+			return nil, err
+		}
+		tables = u.tx.tables()
+	}
+	finish, err := u.protect(ctx, tables)
+	if err != nil {
+		return nil, err // the transaction is still open: the caller rolls back
+	}
+	err = finish(run(u.Link))
+	if err == nil {
+		u.ended()
+	}
+	return nil, err
+}
+
+// write runs a statement that writes st.written: in a transaction it collects them, else it commits by itself.
+func (u *Use) write(ctx context.Context, st *Statement, run func(Link) error) (func(error) error, error) {
+	if u.tx != nil {
+		u.tx.write(st.written)
+		if !st.atOnce {
+			return nil, u.Saw(run(u.Link))
+		}
+	}
+	tables := st.written
+	if u.tx != nil {
+		tables = u.tx.tables()
+	}
+	locks := u.Engine.dialect.lockBefore()
+	if u.tx != nil || st.class == flushes && !st.ddl {
+		locks = ""
+	}
+	if locks != "" {
+		if err := u.Saw(u.Link.Exec(ctx, locks)); err != nil {
+			return nil, err
+		}
+	}
+	finish, err := u.protect(ctx, tables)
+	if err != nil {
+		if locks != "" && u.Link.Exec(context.Background(), "ROLLBACK") != nil {
+			u.Broken = true
+		}
+		return nil, err
+	}
+	end := func(err error) error {
+		if locks != "" {
+			err = u.unlock(err)
+		}
+		return finish(err)
+	}
+	if err := run(u.Link); err != nil {
+		return nil, end(err)
+	}
+	return end, nil
+}
+
+// unlock ends what lockBefore began.
+func (u *Use) unlock(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err == nil {
+		if err = u.Link.Exec(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+	}
+	u.Link.Exec(ctx, "ROLLBACK") // there may be nothing left to roll back
+	return err
+}
+
+// protect is the first phase: a mark for each table, then a touch. finish is the second, to be called with the write's
+// outcome; it returns that. An error means that nothing has been written and nothing may be.
+func (u *Use) protect(ctx context.Context, tables []string) (finish func(error) error, err error) {
+	e := u.Engine
+	e.wrote.Add(1)
+	if slices.Contains(tables, allTables) {
+		e.flushed.Add(1)
+	}
+	e.plan.At("begin")
+	if err := Hold(ctx, e.dialect, u.Link); err != nil {
+		return nil, u.Saw(err)
+	}
+	m, err := e.marks.set(ctx, tables, u.Link.State().ID)
+	if err != nil {
+		if e.opts.OnRedisDown == FailWrite {
+			return nil, fmt.Errorf("%w: %w", ErrNotMarked, err)
+		}
+		m = &mark{tables: tables}
+	}
+	e.plan.At("marked")
+	return func(err error) error {
+		e.plan.At("committed")
+		u.Saw(err)
+		if err != nil && (u.Broken || !u.Link.Decided()) {
+			// Whether it was written is not known, nor whether it yet will be: the mark stays until the session has
+			// ended. Here it counts as written.
+			u.Broken = true
+			e.tracker.Forget(e.marks.names(tables)...)
+			return err
+		}
+		if serr := e.marks.settle(m); serr != nil {
+			// What was written is written, and stays out of everybody's memory while the mark stands.
+			e.warn("a write is announced later", serr)
+		}
+		return err
+	}, nil
+}
