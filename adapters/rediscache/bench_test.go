@@ -18,7 +18,9 @@ func BenchmarkHook(b *testing.B) {
 	plain := s.Client(b, withProtocol(3))
 	tr := connect(b, plain, invalidate.Options{})
 	ctx := context.Background()
-	do(b, plain, "SET", "p:string", strings.Repeat("v", 100))
+	for _, size := range []int{100, 1 << 10, 10 << 10} {
+		do(b, plain, "SET", fmt.Sprint("p:string", size), strings.Repeat("v", size))
+	}
 	for i := range 10 {
 		do(b, plain, "SET", fmt.Sprint("p:", i), i)
 		do(b, plain, "HSET", "p:hash", fmt.Sprint("field", i), i)
@@ -41,7 +43,9 @@ func BenchmarkHook(b *testing.B) {
 		name string
 		read func(rdb *redis.Client) error
 	}{
-		{"GET", func(rdb *redis.Client) error { return rdb.Get(ctx, "p:string").Err() }},
+		{"GET of 100 B", func(rdb *redis.Client) error { return rdb.Get(ctx, "p:string100").Err() }},
+		{"GET of 1 KiB", func(rdb *redis.Client) error { return rdb.Get(ctx, "p:string1024").Err() }},
+		{"GET of 10 KiB", func(rdb *redis.Client) error { return rdb.Get(ctx, "p:string10240").Err() }},
 		{"HGET", func(rdb *redis.Client) error { return rdb.HGet(ctx, "p:hash", "field1").Err() }},
 		{"ZRANGE", func(rdb *redis.Client) error { return rdb.ZRange(ctx, "p:zset", 0, -1).Err() }},
 		{"HGETALL of 10", func(rdb *redis.Client) error { return rdb.HGetAll(ctx, "p:hash").Err() }},
@@ -81,17 +85,27 @@ func BenchmarkHook(b *testing.B) {
 // BenchmarkHookParallel is a GET from memory by all cores at once.
 func BenchmarkHookParallel(b *testing.B) {
 	s := redistest.Start(b)
-	rdb := s.Client(b)
-	tr := connect(b, rdb, invalidate.Options{})
-	do(b, rdb, "SET", "p:string", "v")
-	hookOn(b, tr, rdb, HookOptions{})
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if err := rdb.Get(context.Background(), "p:string").Err(); err != nil {
-				b.Error(err)
-				return
-			}
-		}
+	with := s.Client(b, withProtocol(3))
+	tr := connect(b, with, invalidate.Options{})
+	do(b, with, "SET", "p:string", strings.Repeat("v", 100))
+	hookOn(b, tr, with, HookOptions{})
+	own := s.Client(b, withProtocol(3), func(o *redis.Options) {
+		o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{MaxEntries: 10_000}
 	})
+	for _, c := range []struct {
+		name string
+		rdb  *redis.Client
+	}{{"hook", with}, {"go-redis client-side cache", own}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := c.rdb.Get(context.Background(), "p:string").Err(); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
 }
