@@ -10,7 +10,7 @@ import (
 
 // Cover makes sure that every key that begins with one of prefixes is heard. With Options.FollowCaches it subscribes
 // to those that are not and returns when that is confirmed (a subscription that ctx cut short goes on by itself, and
-// loads are not stored before it is confirmed: R10). Otherwise a prefix outside Options.Notify.Prefixes is
+// loads are not stored before it is confirmed). Otherwise a prefix outside Options.Notify.Prefixes is
 // [ErrNotCovered]. Caches call it for their own prefix.
 func (t *Tracker) Cover(ctx context.Context, prefixes ...string) error {
 	if t.closed.Load() {

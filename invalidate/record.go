@@ -138,7 +138,7 @@ func (r *Record) has(slot uint32) bool {
 }
 
 // ExpireAt bounds the life of what r records; the least of all calls counts. For a value with a TTL of its own, at is
-// the time *before* it was asked for plus the TTL (R3).
+// the time *before* it was asked for plus the TTL.
 func (r *Record) ExpireAt(at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

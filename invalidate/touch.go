@@ -23,13 +23,14 @@ const (
 
 func newInstance() string { return rand.Text()[:12] }
 
-// Touch makes names fall in every process: in this one before it returns, even when it returns an error (R12). It never
+// Touch makes names fall in every process: in this one before it returns, even when it returns an error. It never
 // deletes or changes a key: it publishes on each name's own notification channel, a message in the very stream all
 // listen to, so a [Tracker.Fence] anywhere that begins after Touch returned nil covers it. Call it after the commit,
 // never before: what is loaded in between would be kept.
 //
-// When [ErrNotAnnounced] comes back the announcement is kept and sent again when Redis answers, until Close; other processes may meanwhile
-// serve what they have, and for how long is not bounded by MaxStaleness if their own connection is sound.
+// When [ErrNotAnnounced] comes back the announcement is kept and sent again when Redis answers, until Close; other
+// processes may meanwhile serve what they have, and for how long is not bounded by MaxStaleness if their own connection
+// is sound.
 func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
 	for _, n := range names {
 		if n.text == "" && n.kind != KindPrefix {

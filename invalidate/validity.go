@@ -78,10 +78,9 @@ func (s *slotSet) each(do func(slot uint32)) {
 
 // Check is the one question asked at every read. staleness is the proven bound: the value was current that long ago
 // or later. No lock, no allocation, one reading of the clock.
-//
-// R2: watermark, then epoch, then ledger, then the clock. Writers publish in the reverse order, so a watermark never
-// vouches for an event that this check could not see.
 func (v *Validity) Check(bound time.Duration) (staleness time.Duration, s State) {
+	// R2: watermark, then epoch, then ledger, then the clock. Writers publish in the reverse order, so a watermark never
+	// vouches for an event that this check could not see.
 	t := v.tracker
 	if t == nil {
 		return 0, Fallen
@@ -130,7 +129,7 @@ func (v *Validity) Valid(bound time.Duration) bool {
 	return s == Current
 }
 
-// ProvenFor answers a waiter that asked at began and was given this value by a load that began before that (R4): it is
+// ProvenFor answers a waiter that asked at began and was given this value by a load that began before that: it is
 // good if nothing of it has fallen and it is proven for an instant no earlier than began minus bound.
 func (v *Validity) ProvenFor(began time.Time, bound time.Duration) bool {
 	t := v.tracker
@@ -171,7 +170,7 @@ func (v *Validity) fallen() bool {
 }
 
 // Inherit hands what v rests on to the record in ctx, if there is one: dependencies, the least deadline, the oldest
-// proof, and NoStore (R6). Call it when a read gave v's value, right after the check.
+// proof, and NoStore. Call it when a read gave v's value, right after the check.
 func (v *Validity) Inherit(ctx context.Context) {
 	if r := RecordIn(ctx); r != nil {
 		r.Inherit(v)

@@ -22,8 +22,8 @@ const (
 )
 
 // Fence returns when every event of every command that Redis had executed before the call has been handed to
-// Hooks.Event (R8). It costs one PING on the subscription's connection, which concurrent fences share, and a round trip. In
-// a gap it waits for the next session, so that Synced has then been told too. Its error is ctx's or ErrClosed.
+// Hooks.Event. It costs one PING on the subscription's connection, which concurrent fences share, and a round trip. In a
+// gap it waits for the next session, so that Synced has then been told too. Its error is ctx's or ErrClosed.
 func (l *Listener) Fence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
