@@ -27,7 +27,8 @@ func Key(k string) Name { return Name{KindKey, k} }
 // prefix in use, and beyond 1,024 distinct prefixes a further one depends on everything.
 func Prefix(p string) Name { return Name{KindPrefix, p} }
 
-// Tag is a name of the application's own. It falls by [Tracker.Touch] alone, in every process.
+// Tag is a name of the application's own. It falls in every process by [Tracker.Touch], or, from programs in other
+// languages, by PUBLISH __keyspace@<db>__:freshet:name:tag:<t> with any message ("freshet:" is notify's Namespace).
 func Tag(t string) Name { return Name{KindTag, t} }
 
 // Kind is the name's kind.

@@ -304,6 +304,20 @@ func TestR13StormElsewhere(t *testing.T) {
 	}
 }
 
+// Programs in other languages touch by PUBLISH, as Tag says.
+func TestTouchByPublish(t *testing.T) {
+	s := redistest.Start(t)
+	tr := connect(t, s.Client(t), Options{})
+	falls, stays := load(t, tr, t.Context(), Tag("catalog")), load(t, tr, t.Context(), Tag("catalog2"))
+	if err := s.Client(t).Publish(t.Context(), "__keyspace@0__:freshet:name:tag:catalog", "x").Err(); err != nil {
+		t.Fatal(err)
+	}
+	fence(t, tr)
+	if falls.Valid(long) || !stays.Valid(long) {
+		t.Errorf("after a PUBLISH of catalog: catalog is valid: %v, catalog2: %v", falls.Valid(long), stays.Valid(long))
+	}
+}
+
 // A touch in a gap of the other process is not missed: its gap is an epoch.
 func TestTouchInAnothersGap(t *testing.T) {
 	s := redistest.Start(t)

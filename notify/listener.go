@@ -221,7 +221,11 @@ func (l *Listener) up(s *session) {
 	l.broadcast()
 	l.mu.Unlock()
 	s.startTalking()
-	l.log.info("subscribed", "addr", l.rdb.Addr, "version", s.identity.version, "unproven", s.unproven())
+	said := []any{"addr", l.rdb.Addr, "version", s.identity.version}
+	if doubts := s.unproven(); len(doubts) > 0 {
+		said = append(said, "unproven", doubts)
+	}
+	l.log.info("subscribed", said...)
 }
 
 // gap declares the loss of a live session.

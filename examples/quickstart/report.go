@@ -100,7 +100,7 @@ func (d *delays) String() string {
 	if d.AtOnce == 0 {
 		return d.spread.String()
 	}
-	return fmt.Sprintf("%v; the first read was new in %d", d.spread, d.AtOnce)
+	return fmt.Sprintf("%v; in %d of %d the very first read was new", d.spread, d.AtOnce, d.Rounds)
 }
 
 // page is what a person reads, written as it comes about.

@@ -217,9 +217,9 @@ func (d *demo) sum(p page) {
 	p.title("In sum, for the products")
 	p.line("hit ratio", fmt.Sprintf("%.2f %%", 100*r.HitRatio), fmt.Sprintf("%d hits, %d misses", r.Hits, r.Misses))
 	p.line("loads", r.Loads, "")
-	p.line("staleness", short(r.Staleness), "the age of the last proof that nothing is missing")
-	p.line("largest of a hit", short(r.MaxStalenessSeen),
-		fmt.Sprintf("promised: %v at most, or it is not served from memory", r.MaxStaleness))
+	p.line("staleness now", short(r.Staleness), "the age of the last proof that nothing is missing")
+	p.line("its largest", short(r.MaxStalenessSeen),
+		fmt.Sprintf("of all that was served from memory; promised: %v at most, or it is not", r.MaxStaleness))
 }
 
 func (d *demo) key() string { return d.keys + "product:42" }

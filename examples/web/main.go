@@ -6,10 +6,10 @@
 // Then, in another terminal, look at a page twice, change the product as any program in any language would, and look
 // again (the program prints these lines with the right port and key):
 //
-//	curl -i http://127.0.0.1:8080/products/42    Cache-Status: freshet; fwd=uri-miss; stored
-//	curl -i http://127.0.0.1:8080/products/42    Cache-Status: freshet; hit; ttl=59
+//	curl -i http://127.0.0.1:8081/products/42    Cache-Status: freshet; fwd=uri-miss; stored
+//	curl -i http://127.0.0.1:8081/products/42    Cache-Status: freshet; hit; ttl=59
 //	redis-cli SET <key> '{"name":"lamp","price":12}'
-//	curl -i http://127.0.0.1:8080/products/42    Cache-Status: freshet; fwd=stale; stored; detail=fallen
+//	curl -i http://127.0.0.1:8081/products/42    Cache-Status: freshet; fwd=stale; stored; detail=fallen
 //
 // The handlers know nothing of the page cache. Read shop.
 package main
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, running c
 	}
 	fs := flag.NewFlagSet("web", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	listen := fs.String("listen", "127.0.0.1:8080", "`host:port` to listen on")
+	listen := fs.String("listen", "127.0.0.1:8081", "`host:port` to listen on")
 	where := fs.String("redis", "", "`host:port`, or redis://user:password@host:port/db; default: one in this process")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, running c
 		}
 	}
 
-	s := &shop{keys: "freshet:web:" + rand.Text()[:8] + ":"}
+	s := &shop{keys: "freshet:web:" + rand.Text()[:8] + ":", log: slog.New(slog.NewTextHandler(stderr, nil))}
 	defer s.tearDown()
 	if err := s.setUp(ctx, server); err != nil {
 		return fail(1, reach.Explain(server.Addr, err))
@@ -131,6 +132,7 @@ type product struct {
 type shop struct {
 	keys string // the prefix of every key that is written
 	addr string
+	log  *slog.Logger
 
 	rdb      *redis.Client
 	tracker  *invalidate.Tracker
@@ -167,7 +169,7 @@ func (s *shop) setUp(ctx context.Context, server *redis.Options) (err error) {
 			return err
 		}
 	}
-	return nil
+	return s.tracker.Fence(ctx) // lest the news of the assortment make the first pages fall
 }
 
 func (s *shop) tearDown() {
@@ -222,6 +224,7 @@ func (s *shop) answer(w http.ResponseWriter, products []product, err error) {
 	case errors.Is(err, redis.Nil):
 		http.Error(w, "no such product", http.StatusNotFound) // also kept: it falls when somebody makes it
 	case err != nil:
+		s.log.Error("a page could not be made", "err", err)
 		http.Error(w, "the shop is closed", http.StatusServiceUnavailable)
 	default:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
