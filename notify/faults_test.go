@@ -195,7 +195,7 @@ func TestStartDown(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb, p := through(t, srv)
 	p.Refuse()
-	if _, err := Listen(testContext(t), rdb, Options{}); err == nil || !strings.Contains(err.Error(), p.Addr()) {
+	if _, err := Listen(testContext(t), rdb, Options{}); err == nil || !strings.Contains(err.Error(), p.Addr()) || !strings.Contains(err.Error(), "StartDown") {
 		t.Errorf("Listen without a server: %v", err)
 	}
 	l, r := recorded(t, rdb, Options{StartDown: true})

@@ -95,6 +95,9 @@ func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*List
 	var fault *SetupError
 	if err != nil && (!opts.StartDown || errors.As(err, &fault)) {
 		l.Close()
+		if fault == nil && ctx.Err() == nil && !answered(err) {
+			err = fmt.Errorf("%w (Options.StartDown is for starting without it)", err)
+		}
 		return nil, err
 	}
 	return l, nil

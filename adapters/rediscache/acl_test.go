@@ -35,7 +35,7 @@ func TestREADMEsACLIsEnough(t *testing.T) {
 		}
 		hashes, err := NewHash(tr, rdb, cache.Options[string, hash]{Prefix: "product:", MaxEntries: 10})
 		if missing != "" {
-			if err == nil || !strings.Contains(err.Error(), "ACL SETUSER <user> "+missing) {
+			if err == nil || !strings.Contains(err.Error(), "ACL SETUSER app "+missing) {
 				t.Errorf("without %s: %v", missing, err)
 			}
 			continue

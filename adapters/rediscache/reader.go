@@ -103,11 +103,19 @@ func mayRead[V any](ctx context.Context, rdb redis.UniversalClient, prefix strin
 	for _, cmd := range cmds {
 		err := cmd.Err()
 		if err != nil && redis.HasErrorPrefix(err, "NOPERM") && strings.Contains(err.Error(), "to run the") {
-			return fmt.Errorf("rediscache: the Redis user may not run %s: ACL SETUSER <user> +%s: %w",
-				strings.ToUpper(cmd.Name()), cmd.Name(), err)
+			return fmt.Errorf("rediscache: the Redis user may not run %s: ACL SETUSER %s +%s: %w",
+				strings.ToUpper(cmd.Name()), userOf(rdb), cmd.Name(), err)
 		}
 	}
 	return nil
+}
+
+// userOf is the name of rdb's user.
+func userOf(rdb redis.UniversalClient) string {
+	if client, ok := rdb.(*redis.Client); ok && client.Options().Username != "" {
+		return client.Options().Username
+	}
+	return "default"
 }
 
 // named says which key an error is about, but for an absence, which stays what it is.
