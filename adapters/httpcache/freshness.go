@@ -78,26 +78,3 @@ func ageValue(h http.Header) time.Duration {
 func since(now, past time.Time) time.Duration {
 	return max(now.Sub(past), time.Duration(now.UnixNano()-past.UnixNano()))
 }
-
-// parseDate reads the three forms of an HTTP date (RFC 9110 section 5.6.7).
-func parseDate(s string) (time.Time, bool) {
-	if t, err := time.Parse(http.TimeFormat, s); err == nil {
-		return t, true
-	}
-	if strings.HasSuffix(s, " GMT") { // or time.Parse takes any three letters for a zone
-		if t, err := time.Parse(time.RFC850, s); err == nil {
-			return nearCentury(t, time.Now()), true
-		}
-	}
-	t, err := time.Parse(time.ANSIC, s)
-	return t, err == nil
-}
-
-// nearCentury places a year of two digits: never more than 50 years ahead.
-func nearCentury(t, now time.Time) time.Time {
-	year := now.Year()/100*100 + t.Year()%100
-	if year > now.Year()+50 {
-		year -= 100
-	}
-	return t.AddDate(year-t.Year(), 0, 0)
-}
