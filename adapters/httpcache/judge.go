@@ -61,10 +61,11 @@ func (c *Cache) whileRevalidate(l *look) bool {
 	return window.set && l.verdict.age-e.lifetime <= window.d && c.mayServeOld(e, l.verdict.current, true)
 }
 
-// ifError is RFC 5861 section 4: whether e may stand in for a response that failed. Request and response may both say.
+// ifError is RFC 5861 section 4: whether the stored response, if it is no error itself, may stand in for one that failed.
+// Request and response may both say.
 func (c *Cache) ifError(l *look) bool {
 	e := l.entry
-	if e == nil || l.ask.noCache {
+	if e == nil || e.status >= 500 || l.ask.noCache {
 		return false
 	}
 	window := e.cc.staleIfError

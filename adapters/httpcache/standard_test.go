@@ -258,6 +258,19 @@ func TestStaleIfError(t *testing.T) {
 	}
 }
 
+// An error that was stored does not stand in for the next one, which may say something newer: it did before ifError asked
+// for its status.
+func TestNoErrorStandsInForAnError(t *testing.T) {
+	var h staged
+	s := serve(t, Options{}, h.ServeHTTP)
+	h.is(says(503, "back at nine", "Cache-Control", "max-age=10, stale-if-error=60", "Age", "20"))
+	s.wantMiss("/a")
+	h.is(says(503, "back at ten"))
+	if a := s.get("/a"); a.StatusCode != 503 || a.body != "back at ten" {
+		t.Errorf("%d %q (%s)", a.StatusCode, a.body, a.Header.Get("Cache-Status"))
+	}
+}
+
 func TestTargeted(t *testing.T) {
 	for _, c := range []struct {
 		fields []string
