@@ -62,13 +62,16 @@ func (c *Cache) whileRevalidate(l *look) bool {
 }
 
 // ifError is RFC 5861 section 4: whether the stored response, if it is no error itself, may stand in for one that failed.
-// Request and response may both say.
+// Request and response may both say; the options do for a response that says nothing.
 func (c *Cache) ifError(l *look) bool {
 	e := l.entry
 	if e == nil || e.status >= 500 || l.ask.noCache {
 		return false
 	}
 	window := e.cc.staleIfError
+	if !window.set {
+		window = delta{c.opts.StaleIfError, c.opts.StaleIfError > 0}
+	}
 	if l.ask.staleIfError.d > window.d {
 		window = l.ask.staleIfError
 	}

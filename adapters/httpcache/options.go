@@ -50,6 +50,11 @@ type Options struct {
 	// StaleFallen lets stale-while-revalidate, stale-if-error and max-stale also serve what has fallen with its data.
 	StaleFallen bool
 
+	// StaleIfError is for how long past its freshness a response stands in where the handler fails (5xx), though it says
+	// no stale-if-error itself. Not where it says no-cache, must-revalidate, proxy-revalidate or s-maxage. Default 0:
+	// only where the response or the request asks for it.
+	StaleIfError time.Duration
+
 	// Recorded is the freshness of a response that states none itself but depends on something that was recorded while
 	// its handler ran: what it read with the request's context. What it reads with another one is not seen. 0: such a response is not stored, unless heuristics give it a freshness. Requests that say who they
 	// come from, by a cookie among others, are left out: see Safety in the package's comment.
@@ -93,6 +98,8 @@ func (o *Options) Validate() error {
 		return bad("MaxVariants is %d: give a positive number, or 0 for %d", o.MaxVariants, defaultMaxVariants)
 	case o.MaxStaleness < 0:
 		return bad("MaxStaleness is %v: give a positive duration, or 0 for %v", o.MaxStaleness, defaultMaxStaleness)
+	case o.StaleIfError < 0:
+		return bad("StaleIfError is %v: give a positive duration, or 0 for none", o.StaleIfError)
 	case o.Recorded < 0:
 		return bad("Recorded is %v: give a positive duration, or 0 for none", o.Recorded)
 	case o.MaxWait < 0:

@@ -227,6 +227,7 @@ func TestOptionsValidate(t *testing.T) {
 		"MaxHeader":    {MaxHeader: -1},
 		"MaxVariants":  {MaxVariants: -1},
 		"MaxStaleness": {MaxStaleness: time.Millisecond},
+		"StaleIfError": {StaleIfError: -1},
 		"Recorded":     {Recorded: -1},
 		"MaxWait":      {MaxWait: -1},
 		"LoadTimeout":  {LoadTimeout: -1},

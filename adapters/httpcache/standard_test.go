@@ -225,35 +225,48 @@ func TestCloseEndsRevalidation(t *testing.T) {
 }
 
 func TestStaleIfError(t *testing.T) {
-	var h staged
-	s := serve(t, Options{}, h.ServeHTTP)
+	minute := Options{StaleIfError: time.Minute}
 	for _, c := range []struct {
+		opts        Options
 		cc, request string
 		status      int
 		old         bool
 	}{
-		{"max-age=10, stale-if-error=60", "", 503, true},
-		{"max-age=10, stale-if-error=60", "", 500, true},
-		{"max-age=10, stale-if-error=60", "", 404, false},
-		{"max-age=10, stale-if-error=5", "", 503, false},
-		{"max-age=10, stale-if-error=60, must-revalidate", "", 503, false},
-		{"max-age=10", "", 503, false},
-		{"max-age=10", "stale-if-error=60", 503, true},
-		{"max-age=10, stale-if-error=60", "no-cache", 503, false},
-		{"s-maxage=10, stale-if-error=60", "", 503, true},
-		{"s-maxage=10", "stale-if-error=60", 503, false},
+		{Options{}, "max-age=10, stale-if-error=60", "", 503, true},
+		{Options{}, "max-age=10, stale-if-error=60", "", 500, true},
+		{Options{}, "max-age=10, stale-if-error=60", "", 404, false},
+		{Options{}, "max-age=10, stale-if-error=5", "", 503, false},
+		{Options{}, "max-age=10, stale-if-error=60, must-revalidate", "", 503, false},
+		{Options{}, "max-age=10", "", 503, false},
+		{Options{}, "max-age=10", "stale-if-error=60", 503, true},
+		{Options{}, "max-age=10, stale-if-error=60", "no-cache", 503, false},
+		{Options{}, "s-maxage=10, stale-if-error=60", "", 503, true},
+		{Options{}, "s-maxage=10", "stale-if-error=60", 503, false},
+
+		{minute, "max-age=10", "", 502, true},
+		{minute, "max-age=10", "", 404, false},
+		{minute, "max-age=10", "no-cache", 502, false},
+		{minute, "max-age=10, stale-if-error=5", "", 502, false}, // the response's own word counts
+		{minute, "max-age=10, stale-if-error=5", "stale-if-error=60", 502, true},
+		{minute, "max-age=10, must-revalidate", "", 502, false},
+		{minute, "max-age=10, proxy-revalidate", "", 502, false},
+		{minute, "max-age=10, no-cache", "", 502, false},
+		{minute, "s-maxage=10", "", 502, false},
+		{Options{StaleIfError: 5 * time.Second}, "max-age=10", "", 502, false},
 	} {
-		path := fmt.Sprintf("/%d", h.calls.Load())
+		var h staged
+		s := serve(t, c.opts, h.ServeHTTP)
 		h.is(says(200, "old", "Cache-Control", c.cc, "Age", "20", "ETag", `"a"`))
-		s.wantMiss(path)
+		s.wantMiss("/a")
 		h.is(says(c.status, "error"))
 		var fields []string
 		if c.request != "" {
 			fields = []string{"Cache-Control", c.request}
 		}
-		a := s.get(path, fields...)
+		a := s.get("/a", fields...)
 		if (a.body == "old" && a.StatusCode == 200) != c.old || (a.body == "error") == c.old {
-			t.Errorf("%+v: %d %q (%s)", c, a.StatusCode, a.body, a.Header.Get("Cache-Status"))
+			t.Errorf("StaleIfError %v, %q, asked for with %q: %d %q (%s)", c.opts.StaleIfError, c.cc, c.request, a.StatusCode,
+				a.body, a.Header.Get("Cache-Status"))
 		}
 	}
 }

@@ -44,6 +44,7 @@ type options struct {
 	listen, redis string
 	origin        *url.URL
 	maxBytes      int64
+	staleIfError  time.Duration
 }
 
 // run is the program: 0 when it was stopped, 1 when it could not serve, 2 for bad flags. listening, if not nil, is told
@@ -71,6 +72,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	origin := fs.String("origin", "http://127.0.0.1:8000", "`URL` of the server behind")
 	fs.StringVar(&o.redis, "redis", "", "`host:port`, or redis://user:password@host:port/db; default: one in this process")
 	fs.Int64Var(&o.maxBytes, "bytes", 0, "memory for responses, in `bytes`; default 64 MiB")
+	fs.DurationVar(&o.staleIfError, "stale-if-error", 0, "for how `long` past its freshness a response stands in for an origin that fails, "+
+		"unless it forbids that; default: only where it asks for it")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -79,6 +82,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	if o.maxBytes < 0 {
 		return o, fmt.Errorf("-bytes is %d: give a positive number", o.maxBytes)
+	}
+	if o.staleIfError < 0 {
+		return o, fmt.Errorf("-stale-if-error is %v: give a duration such as 1m", o.staleIfError)
 	}
 	o.origin, err = url.Parse(*origin)
 	if err != nil || o.origin.Host == "" || o.origin.Scheme != "http" && o.origin.Scheme != "https" {
@@ -102,9 +108,10 @@ func serve(ctx context.Context, o options, stderr io.Writer, listening chan<- st
 	}
 	defer tracker.Close()
 	pages, err := httpcache.New(tracker, httpcache.Options{
-		MaxBytes: o.maxBytes,
-		Targets:  []string{httpcache.OwnCacheControl, httpcache.CDNCacheControl, httpcache.SurrogateControl},
-		Logger:   log,
+		MaxBytes:     o.maxBytes,
+		StaleIfError: o.staleIfError,
+		Targets:      []string{httpcache.OwnCacheControl, httpcache.CDNCacheControl, httpcache.SurrogateControl},
+		Logger:       log,
 	})
 	if err != nil {
 		return err

@@ -124,9 +124,47 @@ func TestOriginDown(t *testing.T) {
 	}
 }
 
+// An origin that breaks off the connection is answered for by what it said last, if that is allowed to be as old.
+func TestStaleIfError(t *testing.T) {
+	for _, c := range []struct {
+		cc   string
+		args []string
+		want int
+	}{
+		{"max-age=10", []string{"-stale-if-error", "1m"}, http.StatusOK},
+		{"max-age=10, must-revalidate", []string{"-stale-if-error", "1m"}, http.StatusBadGateway},
+		{"max-age=10", nil, http.StatusBadGateway},
+		{"max-age=10, stale-if-error=60", nil, http.StatusOK},
+	} {
+		var broken atomic.Bool
+		origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if broken.Load() {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Cache-Control", c.cc)
+			w.Header().Set("Age", "20")
+			w.Header().Set("ETag", `"a"`)
+		}))
+		defer origin.Close()
+		base := start(t, append(c.args, "-origin", origin.URL)...)
+		for _, want := range []int{http.StatusOK, c.want} {
+			resp, err := http.Get(base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%+v: %s, %s", c, resp.Status, resp.Header.Get("Cache-Status"))
+			}
+			broken.Store(true)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-origin", "nonsense"}, {"-origin", "ftp://x"}, {"one", "more"}, {"-nonsense"}, {"-bytes", "-1"},
+		{"-stale-if-error", "-1s"},
 	} {
 		var out output
 		if got := run(t.Context(), args, &out, nil); got != 2 {
