@@ -79,7 +79,7 @@ func show(out *report.Out, o options, found results) {
 			}
 		}
 		if len(rows) > 0 {
-			out.Table(fmt.Sprintf("%d cold keys, one after another, a load takes %v; %v; rounds: %d (the median)", o.keys, o.takes, sc, o.rounds), columns, rows)
+			out.Table(fmt.Sprintf("%d cold keys, one after another, a load takes %v; %v; the median of %d rounds", o.keys, o.takes, sc, o.rounds), columns, rows)
 		}
 	}
 	o.charts(out, found)

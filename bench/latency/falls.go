@@ -76,7 +76,7 @@ func (b *bench) fallsFromOutside(ctx context.Context) error {
 	var sides []side
 	for _, s := range b.sides {
 		switch {
-		case s.name == "freshet":
+		case s.name == nearCache:
 			sides = append(sides, s, side{"freshet, then Fence", shared, true, openFenced})
 		case s.name == "otter":
 			sides = append(sides, side{"otter and a plain subscriber", shared, true, openSubscriber})

@@ -92,11 +92,11 @@ func spread(rounds []figure, of func(figure) float64) report.Spread {
 // worth is how much less, as a share, is worth a word.
 const worth = 0.05
 
-// rivalry is Freshet and one peer in one part: in how many tables, and where the peer is ahead.
+// rivalry is a side of Freshet's and one peer in one part: in how many tables, and where the peer is ahead.
 type rivalry struct {
-	peer, part string
-	tables     int
-	lost       []loss
+	side, peer, part string
+	tables           int
+	lost             []loss
 }
 
 // loss is a figure by which a peer is ahead.
@@ -108,35 +108,37 @@ type loss struct {
 
 func (l loss) ratio() float64 { return l.ours.Median / max(1e-9, l.theirs.Median) }
 
-// compare remembers for the notes where Freshet loses. Less than one allocation in two calls is somebody else's.
+// compare remembers for the notes where Freshet loses: the near cache to anybody, the hook to whoever reads the same way.
+// Less than one allocation in two calls is somebody else's.
 func (b *bench) compare(title string, u unit, all []entrant, figures [][]figure) {
-	ours := slices.IndexFunc(all, func(e entrant) bool { return e.name == "freshet" })
-	if ours < 0 {
-		return
-	}
 	part, table, _ := strings.Cut(title, ": ")
-	for i, e := range all {
-		if e.opened == nil || strings.HasPrefix(e.name, "freshet") {
+	for ours, own := range all {
+		if own.opened == nil || own.name != nearCache && own.name != hook {
 			continue
 		}
-		r := b.rivalry(e.label(), part)
-		r.tables++
-		for _, c := range slices.Concat(times, allocations) {
-			theirs, mine := spread(figures[i], c.of), spread(figures[ours], c.of)
-			if stray := !c.time && mine.Median < 0.5; !stray && theirs.Below(mine, worth) {
-				r.lost = append(r.lost, loss{c.name, table, theirs, mine, u})
+		for i, e := range all {
+			if e.opened == nil || strings.HasPrefix(e.name, nearCache) || own.name == hook && own.value != e.value {
+				continue
+			}
+			r := b.rivalry(own.name, e.label(), part)
+			r.tables++
+			for _, c := range slices.Concat(times, allocations) {
+				theirs, mine := spread(figures[i], c.of), spread(figures[ours], c.of)
+				if stray := !c.time && mine.Median < 0.5; !stray && theirs.Below(mine, worth) {
+					r.lost = append(r.lost, loss{c.name, table, theirs, mine, u})
+				}
 			}
 		}
 	}
 }
 
-func (b *bench) rivalry(peer, part string) *rivalry {
+func (b *bench) rivalry(side, peer, part string) *rivalry {
 	for _, r := range b.rivalries {
-		if r.peer == peer && r.part == part {
+		if r.side == side && r.peer == peer && r.part == part {
 			return r
 		}
 	}
-	r := &rivalry{peer: peer, part: part}
+	r := &rivalry{side: side, peer: peer, part: part}
 	b.rivalries = append(b.rivalries, r)
 	return r
 }
@@ -167,7 +169,11 @@ func (r *rivalry) String() string {
 			said = append(said, fmt.Sprintf("%s in %d of %d tables (most: %s, %s)", c.name, n, r.tables, most, worst.table))
 		}
 	}
-	return fmt.Sprintf("%s, %s: %s", r.peer, strings.ToLower(r.part), strings.Join(said, "; "))
+	with := ""
+	if r.side == hook {
+		with = ", with the hook"
+	}
+	return fmt.Sprintf("%s, %s%s: %s", r.peer, strings.ToLower(r.part), with, strings.Join(said, "; "))
 }
 
 func (b *bench) notes() {

@@ -31,6 +31,12 @@ const (
 	decoded = "JSON decoded" // at each read
 )
 
+// Freshet's own sides; what else begins like the first is a way of using it.
+const (
+	nearCache = "freshet"
+	hook      = "freshet hook"
+)
+
 // env is what a side is opened for.
 type env struct {
 	addr string   // of Redis
@@ -58,11 +64,11 @@ type opened struct {
 // sides are all, Freshet first, then those that keep values, then those that ask Redis. Add a peer here.
 func sides() []side {
 	return []side{
-		{"freshet", shared, true, openFreshet},
+		{nearCache, shared, true, openFreshet},
 		{"ristretto", shared, true, openRistretto},
 		{"otter", shared, true, openOtter},
-		{"freshet hook", raw, false, hooked(raw)},
-		{"freshet hook", decoded, false, hooked(decoded)},
+		{hook, raw, false, hooked(raw)},
+		{hook, decoded, false, hooked(decoded)},
 		{"rueidis DoCache", raw, false, rueidisCache(raw)},
 		{"rueidis DoCache", decoded, false, rueidisCache(decoded)},
 		{"go-redis client-side cache", raw, false, goRedisCache(raw)},
