@@ -280,7 +280,7 @@ func TestUnprovenAndStale(t *testing.T) {
 		unproven, old bool // whether it is served: while Redis is away; as stale after it fell
 	}{
 		{"default", Options{}, false, false},
-		{"stale if error", Options{StaleIfError: time.Minute}, false, false},
+		{"stale if unreachable", Options{StaleIfUnreachable: time.Minute}, false, false},
 		{"chosen", Options{ServeUnproven: true, StaleFallen: true}, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestUnprovenAndStale(t *testing.T) {
 					w.WriteHeader(http.StatusServiceUnavailable)
 					return
 				}
-				if c.opts.StaleIfError > 0 {
+				if c.opts.StaleIfUnreachable > 0 {
 					w.Header().Set("Cache-Control", "max-age=60")
 				} else {
 					w.Header().Set("Cache-Control", "max-age=60, stale-while-revalidate=60, stale-if-error=60")

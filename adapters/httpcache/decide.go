@@ -21,7 +21,7 @@ func (x *exchange) decide(w *writer) {
 		w.plan, w.update = validated, h
 		w.draft = x.refreshed(h, now)
 	case x.completing && x.complete(w, h, now):
-	case w.status >= 500 && x.look.entry != nil && !x.unsafe && x.c.ifError(x.look):
+	case w.status >= 500 && x.look.entry != nil && !x.unsafe && x.c.ifError(x.look, w.status):
 		w.plan = standIn
 	default:
 		if w.draft = x.storable(w.status, h, now); w.draft != nil && w.announced <= x.c.opts.MaxBody {

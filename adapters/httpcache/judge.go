@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/gofreshet/freshet/invalidate"
@@ -62,15 +63,16 @@ func (c *Cache) whileRevalidate(l *look) bool {
 }
 
 // ifError is RFC 5861 section 4: whether the stored response, if it is no error itself, may stand in for one that failed.
-// Request and response may both say; the options do for a response that says nothing.
-func (c *Cache) ifError(l *look) bool {
+// Request and response may both say; where they do not, RFC 9111 section 4.2.4 lets a cache that is cut off from the origin
+// serve what is stale, and the options say for how long.
+func (c *Cache) ifError(l *look, status int) bool {
 	e := l.entry
 	if e == nil || e.status >= 500 || l.ask.noCache {
 		return false
 	}
 	window := e.cc.staleIfError
-	if !window.set {
-		window = delta{c.opts.StaleIfError, c.opts.StaleIfError > 0}
+	if !window.set && (status == http.StatusBadGateway || status == http.StatusGatewayTimeout) {
+		window = delta{c.opts.StaleIfUnreachable, c.opts.StaleIfUnreachable > 0}
 	}
 	if l.ask.staleIfError.d > window.d {
 		window = l.ask.staleIfError

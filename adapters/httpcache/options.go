@@ -50,10 +50,10 @@ type Options struct {
 	// StaleFallen lets stale-while-revalidate, stale-if-error and max-stale also serve what has fallen with its data.
 	StaleFallen bool
 
-	// StaleIfError is for how long past its freshness a response stands in where the handler fails (5xx), though it says
-	// no stale-if-error itself. Not where it says no-cache, must-revalidate, proxy-revalidate or s-maxage. Default 0:
-	// only where the response or the request asks for it.
-	StaleIfError time.Duration
+	// StaleIfUnreachable is for how long past its freshness a response that says nothing of stale-if-error stands in where
+	// the handler answers 502 or 504, as a proxy does that cannot reach its origin (RFC 9111 section 4.2.4). Not where it
+	// says no-cache, must-revalidate, proxy-revalidate or s-maxage. Default 0: only where response or request ask for it.
+	StaleIfUnreachable time.Duration
 
 	// Recorded is the freshness of a response that states none itself but depends on something that was recorded while
 	// its handler ran: what it read with the request's context. What it reads with another one is not seen. 0: such a response is not stored, unless heuristics give it a freshness. Requests that say who they
@@ -98,8 +98,8 @@ func (o *Options) Validate() error {
 		return bad("MaxVariants is %d: give a positive number, or 0 for %d", o.MaxVariants, defaultMaxVariants)
 	case o.MaxStaleness < 0:
 		return bad("MaxStaleness is %v: give a positive duration, or 0 for %v", o.MaxStaleness, defaultMaxStaleness)
-	case o.StaleIfError < 0:
-		return bad("StaleIfError is %v: give a positive duration, or 0 for none", o.StaleIfError)
+	case o.StaleIfUnreachable < 0:
+		return bad("StaleIfUnreachable is %v: give a positive duration, or 0 for none", o.StaleIfUnreachable)
 	case o.Recorded < 0:
 		return bad("Recorded is %v: give a positive duration, or 0 for none", o.Recorded)
 	case o.MaxWait < 0:

@@ -222,17 +222,17 @@ func TestCaps(t *testing.T) {
 func TestOptionsValidate(t *testing.T) {
 	tracker := newTracker(t)
 	for field, o := range map[string]Options{
-		"MaxBytes":     {MaxBytes: -1},
-		"MaxBody":      {MaxBytes: 10, MaxBody: 11},
-		"MaxHeader":    {MaxHeader: -1},
-		"MaxVariants":  {MaxVariants: -1},
-		"MaxStaleness": {MaxStaleness: time.Millisecond},
-		"StaleIfError": {StaleIfError: -1},
-		"Recorded":     {Recorded: -1},
-		"MaxWait":      {MaxWait: -1},
-		"LoadTimeout":  {LoadTimeout: -1},
-		"Name":         {Name: "not a token"},
-		"Targets":      {Targets: []string{"Cache-Control"}},
+		"MaxBytes":           {MaxBytes: -1},
+		"MaxBody":            {MaxBytes: 10, MaxBody: 11},
+		"MaxHeader":          {MaxHeader: -1},
+		"MaxVariants":        {MaxVariants: -1},
+		"MaxStaleness":       {MaxStaleness: time.Millisecond},
+		"StaleIfUnreachable": {StaleIfUnreachable: -1},
+		"Recorded":           {Recorded: -1},
+		"MaxWait":            {MaxWait: -1},
+		"LoadTimeout":        {LoadTimeout: -1},
+		"Name":               {Name: "not a token"},
+		"Targets":            {Targets: []string{"Cache-Control"}},
 	} {
 		if _, err := New(tracker, o); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)

@@ -225,7 +225,7 @@ func TestCloseEndsRevalidation(t *testing.T) {
 }
 
 func TestStaleIfError(t *testing.T) {
-	minute := Options{StaleIfError: time.Minute}
+	minute := Options{StaleIfUnreachable: time.Minute}
 	for _, c := range []struct {
 		opts        Options
 		cc, request string
@@ -244,6 +244,9 @@ func TestStaleIfError(t *testing.T) {
 		{Options{}, "s-maxage=10", "stale-if-error=60", 503, false},
 
 		{minute, "max-age=10", "", 502, true},
+		{minute, "max-age=10", "", 504, true},
+		{minute, "max-age=10", "", 503, false}, // it was reached, and said what it said
+		{minute, "max-age=10, stale-if-error=60", "", 503, true},
 		{minute, "max-age=10", "", 404, false},
 		{minute, "max-age=10", "no-cache", 502, false},
 		{minute, "max-age=10, stale-if-error=5", "", 502, false}, // the response's own word counts
@@ -252,7 +255,7 @@ func TestStaleIfError(t *testing.T) {
 		{minute, "max-age=10, proxy-revalidate", "", 502, false},
 		{minute, "max-age=10, no-cache", "", 502, false},
 		{minute, "s-maxage=10", "", 502, false},
-		{Options{StaleIfError: 5 * time.Second}, "max-age=10", "", 502, false},
+		{Options{StaleIfUnreachable: 5 * time.Second}, "max-age=10", "", 502, false},
 	} {
 		var h staged
 		s := serve(t, c.opts, h.ServeHTTP)
@@ -265,7 +268,7 @@ func TestStaleIfError(t *testing.T) {
 		}
 		a := s.get("/a", fields...)
 		if (a.body == "old" && a.StatusCode == 200) != c.old || (a.body == "error") == c.old {
-			t.Errorf("StaleIfError %v, %q, asked for with %q: %d %q (%s)", c.opts.StaleIfError, c.cc, c.request, a.StatusCode,
+			t.Errorf("StaleIfUnreachable %v, %q, asked for with %q: %d %q (%s)", c.opts.StaleIfUnreachable, c.cc, c.request, a.StatusCode,
 				a.body, a.Header.Get("Cache-Status"))
 		}
 	}

@@ -83,7 +83,7 @@ func explicit(r *http.Request) *http.Request {
 func (t *transport) fetch(w http.ResponseWriter, r *http.Request) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
-		if out, ok := w.(*writer); ok && !out.x.unsafe && t.c.ifError(out.x.look) {
+		if out, ok := w.(*writer); ok && !out.x.unsafe && t.c.ifError(out.x.look, http.StatusBadGateway) {
 			w.WriteHeader(http.StatusBadGateway) // which the stored response stands in for
 			return
 		}

@@ -3,8 +3,12 @@
 //	go run ./examples/proxy -listen 127.0.0.1:8080 -origin http://127.0.0.1:8000
 //	go run ./examples/proxy -origin http://127.0.0.1:8000 -redis localhost:6379
 //
-// With -redis, several proxies on one Redis are one cache as far as invalidation goes: a POST through one of them, or a
-// tag touched by any program, makes responses fall in all. Without it the Redis is in the process.
+// With -redis, several proxies on one Redis are one cache as far as invalidation goes: a POST through one of them makes
+// responses fall in all, and so does a tag (of Cache-Tag or Surrogate-Key) that any program touches:
+//
+//	redis-cli PUBLISH __keyspace@0__:freshet:name:tag:catalog touch
+//
+// Without it the Redis is in the process.
 //
 // Cache-Status in each response says what the cache did.
 package main
@@ -44,7 +48,7 @@ type options struct {
 	listen, redis string
 	origin        *url.URL
 	maxBytes      int64
-	staleIfError  time.Duration
+	stale         time.Duration
 }
 
 // run is the program: 0 when it was stopped, 1 when it could not serve, 2 for bad flags. listening, if not nil, is told
@@ -72,8 +76,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	origin := fs.String("origin", "http://127.0.0.1:8000", "`URL` of the server behind")
 	fs.StringVar(&o.redis, "redis", "", "`host:port`, or redis://user:password@host:port/db; default: one in this process")
 	fs.Int64Var(&o.maxBytes, "bytes", 0, "memory for responses, in `bytes`; default 64 MiB")
-	fs.DurationVar(&o.staleIfError, "stale-if-error", 0, "for how `long` past its freshness a response stands in for an origin that fails, "+
-		"unless it forbids that; default: only where it asks for it")
+	fs.DurationVar(&o.stale, "stale", time.Minute, "for how `long` past its freshness a response stands in while the origin cannot be "+
+		"reached, unless it forbids that; 0: only where it asks for it")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -83,8 +87,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if o.maxBytes < 0 {
 		return o, fmt.Errorf("-bytes is %d: give a positive number", o.maxBytes)
 	}
-	if o.staleIfError < 0 {
-		return o, fmt.Errorf("-stale-if-error is %v: give a duration such as 1m", o.staleIfError)
+	if o.stale < 0 {
+		return o, fmt.Errorf("-stale is %v: give a duration such as 1m, or 0", o.stale)
 	}
 	o.origin, err = url.Parse(*origin)
 	if err != nil || o.origin.Host == "" || o.origin.Scheme != "http" && o.origin.Scheme != "https" {
@@ -108,10 +112,9 @@ func serve(ctx context.Context, o options, stderr io.Writer, listening chan<- st
 	}
 	defer tracker.Close()
 	pages, err := httpcache.New(tracker, httpcache.Options{
-		MaxBytes:     o.maxBytes,
-		StaleIfError: o.staleIfError,
-		Targets:      []string{httpcache.OwnCacheControl, httpcache.CDNCacheControl, httpcache.SurrogateControl},
-		Logger:       log,
+		MaxBytes: o.maxBytes, StaleIfUnreachable: o.stale,
+		Targets: []string{httpcache.OwnCacheControl, httpcache.CDNCacheControl, httpcache.SurrogateControl},
+		Logger:  log,
 	})
 	if err != nil {
 		return err
