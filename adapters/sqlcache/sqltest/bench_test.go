@@ -74,8 +74,7 @@ func BenchmarkPoint(b *testing.B) {
 		}
 	})
 	b.Run("typed-near-cache-hit", func(b *testing.B) {
-		tr, _ := newTracker(b)
-		rows, err := cache.New(tr, cache.Options[int64, row]{NoKey: true, MaxEntries: 1000, Load: func(ctx context.Context, id int64) (row, error) {
+		rows, err := cache.New(trackerOf(c), cache.Options[int64, row]{NoKey: true, MaxEntries: 1000, Load: func(ctx context.Context, id int64) (row, error) {
 			names, err := c.Names(ctx, "products")
 			invalidate.DependOn(ctx, names...)
 			if err != nil {

@@ -36,7 +36,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer tracker.Close()
-	inner, err := dial(base{"sqlite", "file:" + filepath.Join(dir, "shop.db")}) // for PostgreSQL: stdlib.GetConnector
+	inner, err := dial(base{dialect: "sqlite", dsn: "file:" + filepath.Join(dir, "shop.db")}) // for PostgreSQL: stdlib.GetConnector
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,131 +1,292 @@
 package sqltest
 
 import (
-	"context"
-	"database/sql"
+	"encoding/gob"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
-	"github.com/gofreshet/freshet/adapters/sqlcache"
+	"github.com/gofreshet/freshet/internal/faultproxy"
 	"github.com/gofreshet/freshet/internal/history"
-	"github.com/gofreshet/freshet/invalidate"
-	"github.com/gofreshet/freshet/notify"
 )
 
-// openWith is open with a plan for the protocol and answers that take up to 4 ms.
-func openWith(t testing.TB, b base, plan guard.Plan, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
-	t.Helper()
-	rdb := redisServer.Client(t)
-	tr, err := invalidate.Connect(t.Context(), rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{Heartbeat: 50 * time.Millisecond}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tr.Close() })
-	opts := sqlcache.Options{Redis: rdb, MaxStaleness: bound}
-	for _, c := range change {
-		c(&opts)
-	}
-	c, err := sqlcache.New(guard.With(t.Context(), plan), slow{b.connector(t), 4 * time.Millisecond}, tr, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trackers.Store(c, tr)
-	db := sql.OpenDB(c)
-	t.Cleanup(func() { db.Close() })
-	return db, c
+const (
+	bound = 400 * time.Millisecond
+	late  = 4 * time.Millisecond // what each answer of the database takes, at most
+)
+
+// protocol is how the processes of a race write and read, and what must be found: reads of these tables, or in these
+// processes, that break a promise. None may be found where none is named.
+type protocol struct {
+	name         string
+	out          guard.Set
+	maxStaleness time.Duration // of the process whose subscription stalls
+	finds        []string
 }
 
-const bound = 400 * time.Millisecond
-
-// Readers and writers on rows with versions, in three instances, with queries of milliseconds and writers that stand
-// still between commit and touch for longer than the bound.
+// Two processes read and write rows with versions, each with a pool, a tracker and a memory of its own; queries take
+// milliseconds, and writers stand still between commit and touch for longer than the bound. A third reads, and hears what
+// Redis says only now and then: its subscription is stalled again and again. Two more processes write, and are killed at
+// random points, again and again.
+//
+// Nobody reads what is older than the bound, or than a fence. With a step of the protocol taken out, or with no bound in
+// the stalled process, the same race shows stale reads of the rows of those that live and those that are killed.
 func TestHistory(t *testing.T) {
 	bases(t, func(t *testing.T, b base) {
-		full := race(t, b, 0)
-		t.Log("full protocol:", full)
-		if n := len(full.Violations); n != 0 {
-			t.Errorf("%d stale reads", n)
-		}
-		for name, out := range map[string]guard.Set{
-			"invalidate before commit": guard.Mark | guard.After,
-			"naive after commit":       guard.Mark | guard.Before,
+		t.Parallel()
+		for _, p := range []protocol{
+			{name: "full protocol", maxStaleness: bound},
+			{name: "invalidate before commit", maxStaleness: bound, out: guard.Mark | guard.After, finds: []string{"living", "dying"}},
+			{name: "naive after commit", maxStaleness: bound, out: guard.Mark | guard.Before, finds: []string{"living", "dying"}},
+			{name: "no bound", maxStaleness: time.Hour, finds: []string{"stalled"}},
 		} {
-			r := race(t, b, out)
-			t.Log(name+":", r)
-			if len(r.Violations) == 0 {
-				t.Errorf("%s was not convicted: the checker finds nothing", name)
-			}
+			newRace(t, b).run(p)
 		}
 	})
 }
 
-func race(t *testing.T, b base, out guard.Set) *history.Report {
-	t.Helper()
+// race is one run of them, as seen by the test.
+type race struct {
+	t      *testing.T
+	b      base
+	start  time.Duration
+	proxy  *faultproxy.Proxy // between the stalled process and Redis
+	ending chan struct{}
+
+	mu     sync.Mutex
+	seen   history.History
+	newest map[string]int    // by row, its newest write in seen
+	hits   map[string]uint64 // by process, from memory
+	killed map[string]int    // by the step that the writer had come to
+}
+
+func newRace(t *testing.T, b base) *race {
 	plain := b.plain(t)
-	must(t, plain, "DROP TABLE IF EXISTS r", "CREATE TABLE r (id INT PRIMARY KEY, v INT)")
-	const keys, instances = 4, 3
-	for k := range keys {
-		must(t, plain, fmt.Sprintf("INSERT INTO r VALUES (%d, 0)", k))
-	}
-	rec := history.NewRecorder()
-	plan := guard.Plan{Out: out, Step: func(s string) {
-		if s == "committed" && rand.IntN(12) == 0 {
-			time.Sleep(bound + 300*time.Millisecond)
+	must(t, plain, "DROP TABLE IF EXISTS living", "DROP TABLE IF EXISTS dying",
+		"CREATE TABLE living (id INT PRIMARY KEY, v INT)", "CREATE TABLE dying (id INT PRIMARY KEY, v INT)",
+		"INSERT INTO living VALUES (0, 0), (1, 0), (2, 0)", "INSERT INTO dying VALUES (0, 0), (1, 0)")
+	return &race{t: t, b: b, start: now(), proxy: faultproxy.New(t, redisServer.Addr()), ending: make(chan struct{}),
+		newest: map[string]int{}, hits: map[string]uint64{}, killed: map[string]int{}}
+}
+
+func (r *race) run(p protocol) {
+	var living []*process
+	names := []string{"first", "second", "stalled"}
+	for i, name := range names {
+		pt := r.part(p, &racer{Name: name, Readers: 3, Bound: bound, First: 1, Still: bound + 300*time.Millisecond})
+		if name == "stalled" { // it does not write: what it wrote itself it would know
+			pt.Redis, pt.MaxStaleness = r.proxy.Addr(), p.maxStaleness
+		} else {
+			pt.Race.Writes = &record{"living", i}
 		}
-	}}
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
-	defer stop()
-	var wg sync.WaitGroup
-	q := "SELECT v FROM r WHERE id = " + b.param()
-	for i := range instances {
-		db, c := openWith(t, b, plan)
-		name := fmt.Sprint("instance", i)
-		for range 3 {
-			log := rec.Log()
-			wg.Go(func() {
-				for n := 0; ctx.Err() == nil; n++ {
-					qctx := t.Context()
-					if n%8 == 0 {
-						qctx = sqlcache.NoCache(qctx) // sees what is committed, and proves it
-					}
-					k := rand.IntN(keys)
-					log.Read(name, fmt.Sprint(k), func() (o history.Observation, err error) {
-						err = db.QueryRowContext(qctx, q, k).Scan(&o.Version)
-						o.Hit, o.Bound = true, bound
-						return o, err
-					})
-					if n%50 == 0 {
-						log.Fence(name, func() error { return fence(t, c) })
-					}
-					time.Sleep(time.Millisecond)
-				}
-			})
+		pr, err := pt.start(r.t, func(out io.Reader) { r.hear(name, out, func(string) {}) })
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		log := rec.Log()
-		wg.Go(func() { // one writer a key; the last key has none
-			if i >= keys {
-				return
-			}
-			for v := uint64(1); ctx.Err() == nil; v++ {
-				op := log.BeginWrite(fmt.Sprint(i), v)
-				_, err := db.Exec(fmt.Sprintf("UPDATE r SET v = %d WHERE id = %d", v, i))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				op.Done(history.Applied)
-				time.Sleep(rand.N(30 * time.Millisecond))
-			}
-		})
+		living = append(living, pr)
 	}
-	wg.Wait()
-	r, err := history.Check(rec.History(), history.Options{Require: []history.Kind{history.I1, history.I2}})
+	for !r.serving(names, 1) {
+		r.pause(10 * time.Millisecond)
+		if now()-r.start > time.Minute {
+			r.t.Fatalf("they do not begin to read from memory: %v", r.hits)
+		}
+	}
+	var faults sync.WaitGroup
+	for i := range 2 {
+		faults.Go(func() { r.killAgain(p, record{"dying", i}) })
+	}
+	faults.Go(r.stallAgain)
+	for begin := now(); !r.enough(p, names, now()-begin); {
+		r.pause(250 * time.Millisecond)
+	}
+	close(r.ending)
+	faults.Wait()
+	for _, pr := range living {
+		pr.stop(r.t)
+	}
+	report, err := r.check(history.I1, history.I2)
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	return r
+	r.t.Logf("%s: from memory %v, writers killed after %v; %v", p.name, r.hits, r.killed, report)
+	if len(p.finds) == 0 && len(report.Violations) > 0 {
+		r.t.Errorf("%s: %d stale reads", p.name, len(report.Violations))
+	}
+	if len(p.finds) == 0 && !r.serving(names, manyHits) {
+		r.t.Errorf("%s: hardly anything was read from memory, so little was raced for", p.name)
+	}
+	if !found(report, p.finds) {
+		r.t.Errorf("%s: not convicted in %v: the checker finds nothing", p.name, p.finds)
+	}
+	if report.Broken[history.Corrupt] > 0 {
+		r.t.Error("a version was read that nobody had written")
+	}
+}
+
+func (r *race) part(p protocol, do *racer) part {
+	do.Start, do.Param = r.start, r.b.param()
+	do.Reads = []record{{"living", 0}, {"living", 1}, {"living", 2}, {"dying", 0}, {"dying", 1}} // nobody writes living 2
+	return part{Dialect: r.b.dialect, DSN: r.b.dsn, Redis: redisServer.Addr(), Out: p.out, Lease: lease, MaxStaleness: bound, Race: do}
+}
+
+// killAgain has one process after another write to a row, and kills each.
+func (r *race) killAgain(p protocol, own record) {
+	name := fmt.Sprint("writer of ", own)
+	for first := uint64(1); ; first += 1_000_000 {
+		var last string
+		begun := make(chan struct{})
+		pr, err := r.part(p, &racer{Name: name, Writes: &own, First: first, Pause: 30 * time.Millisecond}).start(r.t, func(out io.Reader) {
+			r.hear(name, out, func(step string) {
+				if last == "" {
+					close(begun)
+				}
+				last = step
+			})
+		})
+		if err != nil {
+			r.t.Error(err)
+			return
+		}
+		select {
+		case <-begun:
+			r.pause(rand.N(200 * time.Millisecond))
+		case <-pr.done:
+		case <-r.ending:
+		}
+		if !pr.kill() {
+			r.t.Errorf("%s ended by itself: %v\n%s", name, pr.cmd.ProcessState, pr.errors.String())
+			return
+		}
+		r.mu.Lock()
+		if last != "" { // the race did not end before it began
+			r.killed[last]++
+		}
+		r.mu.Unlock()
+		if r.pause(rand.N(2 * bound)) {
+			return
+		}
+	}
+}
+
+// stallAgain keeps from the stalled process what Redis says, for up to three bounds: with and without a gap after it.
+func (r *race) stallAgain() {
+	subscription := r.proxy.Having("psubscribe")
+	for {
+		subscription.Hold(faultproxy.ToClient)
+		r.pause(rand.N(3 * bound))
+		subscription.Release(faultproxy.ToClient)
+		if r.pause(rand.N(2 * bound)) {
+			return
+		}
+	}
+}
+
+// pause waits for d, or less: it is true when the race is ending.
+func (r *race) pause(d time.Duration) bool {
+	select {
+	case <-r.ending:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// hear takes what a racer says until it says no more.
+func (r *race) hear(name string, out io.Reader, step func(string)) {
+	dec := gob.NewDecoder(out)
+	for {
+		var e event
+		if err := dec.Decode(&e); err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				r.t.Errorf("%s: %v", name, err)
+			}
+			return
+		}
+		r.mu.Lock()
+		switch {
+		case e.Step != "":
+			step(e.Step)
+		case e.Read != nil:
+			r.past(e.Read.End)
+			r.seen.Reads = append(r.seen.Reads, *e.Read)
+		case e.Fence != nil:
+			r.past(e.Fence.End)
+			r.seen.Fences = append(r.seen.Fences, *e.Fence)
+		case e.Write != nil:
+			r.past(e.Write.End)
+			i, ok := r.newest[e.Write.Key]
+			if ok && r.seen.Writes[i].Version == e.Write.Version { // now it is done
+				r.seen.Writes[i] = *e.Write
+				break
+			}
+			r.newest[e.Write.Key] = len(r.seen.Writes)
+			r.seen.Writes = append(r.seen.Writes, *e.Write)
+		case e.Error != "":
+			r.t.Error(e.Error)
+		default:
+			r.hits[name] = e.Hits
+		}
+		r.mu.Unlock()
+	}
+}
+
+// past refuses what is said to have been later than now: all processes have one clock.
+func (r *race) past(at time.Duration) {
+	if n := now() - r.start; at > n {
+		r.t.Errorf("heard at %v of %v: the processes' clocks differ", n, at)
+	}
+}
+
+// serving reports whether each of names has read so often from memory.
+func (r *race) serving(names []string, hits uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(names, func(name string) bool { return r.hits[name] < hits })
+}
+
+const manyHits = 200
+
+// enough reports whether a race has lasted long enough: until it has found what it should, or seen some writers killed.
+func (r *race) enough(p protocol, names []string, d time.Duration) bool {
+	if d > time.Minute {
+		return true
+	}
+	r.mu.Lock()
+	killed := 0
+	for _, n := range r.killed {
+		killed += n
+	}
+	r.mu.Unlock()
+	if len(p.finds) == 0 {
+		return d > 4*time.Second && killed >= 6 && r.serving(names, manyHits)
+	}
+	report, err := r.check()
+	return err == nil && found(report, p.finds)
+}
+
+// check judges what has been heard so far. Before the end some of it is still under way: a read of what is not yet known
+// to be written then counts as corrupt.
+func (r *race) check(tested ...history.Kind) (*history.Report, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return history.Check(&r.seen, history.Options{Require: tested})
+}
+
+// found reports whether each of names is a table or a process of a read that broke a promise.
+func found(report *history.Report, names []string) bool {
+	for _, name := range names {
+		if !slices.ContainsFunc(report.Violations, func(v history.Violation) bool {
+			return (v.Kind == history.I1 || v.Kind == history.I2) && (strings.HasPrefix(v.Read.Key, name) || v.Read.Instance == name)
+		}) {
+			return false
+		}
+	}
+	return true
 }

@@ -13,12 +13,9 @@ import (
 	"testing"
 	"time"
 
-	mysqldriver "github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
-	sqlitedriver "modernc.org/sqlite"
 
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
 	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/internal/sqltestdb"
@@ -35,8 +32,8 @@ var (
 
 // The servers are shared by all tests; each has a database of its own in them.
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		child()
+	if os.Getenv(partEnv) != "" {
+		serve()
 		return
 	}
 	os.Exit(func() int {
@@ -60,52 +57,6 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// base is one database to test on: a way to dial it.
-type base struct {
-	dialect string
-	dsn     string
-}
-
-func (b base) connector(t testing.TB) driver.Connector {
-	t.Helper()
-	c, err := dial(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-type sqliteConnector struct{ dsn string }
-
-func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
-	return (&sqlitedriver.Driver{}).Open(c.dsn)
-}
-func (c sqliteConnector) Driver() driver.Driver { return &sqlitedriver.Driver{} }
-
-func dial(b base) (driver.Connector, error) {
-	switch b.dialect {
-	case "postgres":
-		cfg, err := pgx.ParseConfig(b.dsn)
-		if err != nil {
-			return nil, err
-		}
-		return stdlib.GetConnector(*cfg), nil
-	case "mysql":
-		cfg, err := mysqldriver.ParseDSN(b.dsn)
-		if err != nil {
-			return nil, err
-		}
-		return mysqldriver.NewConnector(cfg)
-	}
-	return sqliteConnector{b.dsn}, nil
-}
-
-func (b base) plain(t testing.TB) *sql.DB {
-	db := sql.OpenDB(b.connector(t))
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
 // bases runs f on a fresh database of each kind.
 func bases(t *testing.T, f func(t *testing.T, b base)) {
 	for _, d := range []string{"postgres", "mysql", "sqlite"} {
@@ -118,12 +69,12 @@ func newBase(t testing.TB, dialect string) base {
 	name := fmt.Sprintf("t%d_%d", os.Getpid(), serial.Add(1))
 	switch dialect {
 	case "postgres":
-		admin := base{dialect, fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", pgServer.Addr())}
+		admin := base{dialect: dialect, dsn: fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", pgServer.Addr())}
 		await(t, admin.plain(t))
 		must(t, admin.plain(t), "CREATE DATABASE "+name)
-		return base{dialect, strings.Replace(admin.dsn, "/postgres?", "/"+name+"?", 1)}
+		return base{dialect: dialect, dsn: strings.Replace(admin.dsn, "/postgres?", "/"+name+"?", 1)}
 	case "mysql":
-		admin := base{dialect, fmt.Sprintf("root@tcp(%s)/?parseTime=true", myServer.Addr())}
+		admin := base{dialect: dialect, dsn: fmt.Sprintf("root@tcp(%s)/?parseTime=true", myServer.Addr())}
 		await(t, admin.plain(t))
 		must(t, admin.plain(t), "CREATE DATABASE "+name)
 		t.Cleanup(func() { // its tables are in the catalog of every other
@@ -133,9 +84,9 @@ func newBase(t testing.TB, dialect string) base {
 				db.Exec("DROP DATABASE " + name)
 			}
 		})
-		return base{dialect, strings.Replace(admin.dsn, "/?", "/"+name+"?", 1)}
+		return base{dialect: dialect, dsn: strings.Replace(admin.dsn, "/?", "/"+name+"?", 1)}
 	}
-	return base{dialect, "file:" + filepath.Join(t.TempDir(), name+".db") + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=foreign_keys(1)"}
+	return base{dialect: dialect, dsn: "file:" + filepath.Join(t.TempDir(), name+".db") + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=foreign_keys(1)"}
 }
 
 func await(t testing.TB, db *sql.DB) {
@@ -161,32 +112,44 @@ func must(t testing.TB, db interface {
 	}
 }
 
-func newTracker(t testing.TB) (*invalidate.Tracker, *redis.Client) {
-	t.Helper()
-	rdb := redisServer.Client(t)
-	tr, err := invalidate.Connect(t.Context(), rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{Heartbeat: 50 * time.Millisecond}})
+// connect makes what a process of a service has: a tracker, and a connector around inner. Heartbeats are fast; a gap is
+// not made of a busy machine.
+func connect(ctx context.Context, rdb *redis.Client, inner driver.Connector, opts sqlcache.Options) (*sql.DB, *sqlcache.Connector, *invalidate.Tracker, error) {
+	tr, err := invalidate.Connect(ctx, rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{
+		Heartbeat: 50 * time.Millisecond, PongTimeout: time.Second, Backoff: func(int) time.Duration { return 20 * time.Millisecond }}})
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, nil, err
 	}
-	t.Cleanup(func() { tr.Close() })
-	return tr, rdb
+	c, err := sqlcache.New(ctx, inner, tr, opts)
+	if err != nil {
+		tr.Close()
+		return nil, nil, nil, err
+	}
+	return sql.OpenDB(c), c, tr, nil
 }
 
 // open returns a cached db on b, as one more process would have it.
 func open(t testing.TB, b base, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
 	t.Helper()
-	tr, rdb := newTracker(t)
+	return openWith(t, redisServer.Client(t), b.connector(t), guard.Plan{}, change...)
+}
+
+// openWith is open with a Redis, a connector inside and a plan of the test's choice.
+func openWith(t testing.TB, rdb *redis.Client, inner driver.Connector, plan guard.Plan, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
+	t.Helper()
 	opts := sqlcache.Options{Redis: rdb}
 	for _, c := range change {
 		c(&opts)
 	}
-	c, err := sqlcache.New(t.Context(), b.connector(t), tr, opts)
+	db, c, tr, err := connect(guard.With(t.Context(), plan), rdb, inner, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	trackers.Store(c, tr)
-	db := sql.OpenDB(c)
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() {
+		db.Close()
+		tr.Close()
+	})
 	return db, c
 }
 
@@ -194,6 +157,20 @@ var trackers sync.Map // *sqlcache.Connector -> *invalidate.Tracker
 
 // fence makes c see all that was announced before.
 func fence(t testing.TB, c *sqlcache.Connector) error {
+	return trackerOf(c).Fence(t.Context())
+}
+
+func trackerOf(c *sqlcache.Connector) *invalidate.Tracker {
 	tr, _ := trackers.Load(c)
-	return tr.(*invalidate.Tracker).Fence(t.Context())
+	return tr.(*invalidate.Tracker)
+}
+
+// serves waits until query is answered from memory.
+func serves(t testing.TB, db *sql.DB, c *sqlcache.Connector, query string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); hits(c, func() { one[int](t, db, query) }) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("memory does not serve (again)")
+		}
+	}
 }
