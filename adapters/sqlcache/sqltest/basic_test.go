@@ -39,7 +39,7 @@ func (b base) param() string {
 
 func TestReadWriteRead(t *testing.T) {
 	leak.Check(t)
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		must(t, b.plain(t), "CREATE TABLE products (id INT PRIMARY KEY, name VARCHAR(50), price INT)",
 			"CREATE TABLE orders (id INT PRIMARY KEY, product INT)",
 			"INSERT INTO products VALUES (1, 'pen', 2), (2, 'ink', 5)", "INSERT INTO orders VALUES (1, 2)")
@@ -147,7 +147,7 @@ func TestHiddenTriggers(t *testing.T) {
 	must(t, plain, "CREATE TABLE t (id INT)", "CREATE TABLE log (id INT)",
 		"CREATE TRIGGER w BEFORE INSERT ON t FOR EACH ROW INSERT INTO log VALUES (NEW.id)",
 		"CREATE USER 'limited"+schema+"'@'%'", "GRANT SELECT, INSERT ON "+schema+".* TO 'limited"+schema+"'@'%'")
-	limited := base{"mysql", strings.Replace(b.dsn, "root@", "limited"+schema+"@", 1)}
+	limited := base{dialect: "mysql", dsn: strings.Replace(b.dsn, "root@", "limited"+schema+"@", 1)}
 	db, c := open(t, limited)
 	if e := c.Explain("INSERT INTO t VALUES (1)"); len(e.Writes) != 1 || e.Writes[0] != "*" {
 		t.Error("a hidden trigger is not reckoned with:", e)
@@ -160,7 +160,7 @@ func TestHiddenTriggers(t *testing.T) {
 }
 
 func TestForeignDDL(t *testing.T) {
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		must(t, b.plain(t), "CREATE TABLE t (id INT)")
 		db, c := open(t, b, func(o *sqlcache.Options) { o.CatalogEvery = 50 * time.Millisecond })
 		q := "SELECT count(*) FROM t"

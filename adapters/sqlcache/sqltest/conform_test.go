@@ -42,7 +42,7 @@ var columns = map[string][][]string{
 // The same query gives the same with and without the wrapper, from the database and from memory: rows, Go types,
 // nulls, column types.
 func TestColumnTypes(t *testing.T) {
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		plain := b.plain(t)
 		var tables []string
 		for i, col := range columns[b.dialect] {
@@ -120,7 +120,7 @@ func dump(t testing.TB, db *sql.DB, query string, args ...any) string {
 
 // Errors are the driver's own, and nothing is kept of them.
 func TestErrors(t *testing.T) {
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		plain := b.plain(t)
 		must(t, plain, "CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(5))", "INSERT INTO t VALUES (1, 'a')")
 		db, _ := open(t, b)
@@ -161,7 +161,7 @@ func TestErrors(t *testing.T) {
 
 // A hit needs no connection: memory answers with all of them in use. A caller's changes to bytes stay the caller's.
 func TestHitsWithoutConnections(t *testing.T) {
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		blob := map[string]string{"postgres": "bytea", "mysql": "blob", "sqlite": "blob"}[b.dialect]
 		must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v "+blob+")", "INSERT INTO t VALUES (1, 'abc')", "CREATE TABLE other (id INT)")
 		db, c := open(t, b, func(o *sqlcache.Options) { o.MaxConns = 2; o.CatalogEvery = time.Hour })
@@ -206,7 +206,7 @@ func TestHitsWithoutConnections(t *testing.T) {
 
 // Dedicated connections pass by, with their session; text transactions are transactions; large answers stream.
 func TestSessions(t *testing.T) {
-	bases(t, func(t *testing.T, b base) {
+	everyDriver(t, func(t *testing.T, b base) {
 		must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 		db, c := open(t, b, func(o *sqlcache.Options) { o.MaxRows = 5 })
 		q := "SELECT v FROM t WHERE id = 1"
