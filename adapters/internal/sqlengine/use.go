@@ -58,7 +58,8 @@ func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
 	return a.says(query, fresh), nil
 }
 
-// AnalyseAll says what several queries are that are sent as one.
+// AnalyseAll says what several queries are that are sent as one. A transaction that the first of them begins is the
+// caller's to know of: see [Use.Began].
 func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, error) {
 	a, fresh, err := u.analysis(ctx)
 	if err != nil {
@@ -67,6 +68,9 @@ func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, err
 	parts := make([]*Statement, len(queries))
 	for i, q := range queries {
 		parts[i] = a.says(q, fresh)
+	}
+	if len(parts) > 0 && parts[0].class == begins && u.tx == nil {
+		parts = parts[1:]
 	}
 	return a.cat.union(parts), nil
 }

@@ -43,6 +43,12 @@ func (u *Use) Begin(ctx context.Context, begin func(Link) error) error {
 	return nil
 }
 
+// Began notes that a transaction is open which st, sent as its first part, has begun.
+func (u *Use) Began(st *Statement) {
+	u.tx = &tx{written: map[string]bool{}}
+	u.tx.write(st.written)
+}
+
 // WroteAll notes that the transaction may have written anything.
 func (u *Use) WroteAll() { u.tx.write([]string{allTables, catalogTag}) }
 

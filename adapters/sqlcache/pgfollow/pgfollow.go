@@ -56,9 +56,14 @@ func (o *Options) Validate() error {
 	return nil
 }
 
+// Toucher is what announces changes: a *sqlcache.Connector or a *pgxcache.DB of the database.
+type Toucher interface {
+	Touch(ctx context.Context, tables ...string) error
+}
+
 // Follower follows one database. Its methods may be called from any goroutine.
 type Follower struct {
-	cache  *sqlcache.Connector
+	cache  Toucher
 	opts   Options
 	config *pgconn.Config
 
@@ -71,9 +76,9 @@ type Follower struct {
 
 // Follow begins to follow and returns when the server has agreed, within ctx. It goes on until Close, over lost
 // connections. An error says what the server lacks.
-func Follow(ctx context.Context, cache *sqlcache.Connector, opts Options) (*Follower, error) {
+func Follow(ctx context.Context, cache Toucher, opts Options) (*Follower, error) {
 	if cache == nil {
-		return nil, errors.New("pgfollow: cache is nil: give the sqlcache.Connector of the database")
+		return nil, errors.New("pgfollow: cache is nil: give the sqlcache.Connector or pgxcache.DB of the database")
 	}
 	if err := opts.Validate(); err != nil {
 		return nil, err

@@ -1,0 +1,61 @@
+package pgxcache
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
+	"github.com/gofreshet/freshet/adapters/sqlcache"
+)
+
+// Options for [New]. Redis is needed, all else has a default. How many connections there are is the pool's business.
+type Options struct {
+	// Redis is the client that the tracker was connected with: marks are kept there.
+	Redis *redis.Client
+
+	// Scope names the database among all that share a Redis, the same in every process, also in those that use sqlcache.
+	// Default: from the server's own identity and the database's name.
+	Scope string
+
+	// Tables, if not nil, are the base tables whose reads may be kept, as name or schema.name.
+	Tables []string
+
+	// ReadOnlyFunctions are functions of the database's own of which you know that they write nothing. Answers of
+	// statements that name them are not kept, but they flush nothing either.
+	ReadOnlyFunctions []string
+
+	MaxBytes       int64 // of all rows kept; default 64 MiB
+	MaxRows        int   // of one answer; default 1,000. Larger ones are passed through
+	MaxResultBytes int64 // of one answer; default 1 MiB
+
+	// MaxStaleness is how old rows from memory may be; default 1s, or four heartbeats if that is more.
+	MaxStaleness time.Duration
+	// TTL is the longest life of rows; default 10m. A safety net, not the means of freshness.
+	TTL time.Duration
+
+	// Lease is how long a commit may take before others ask the database what became of it; default 10s.
+	Lease time.Duration
+	// OnRedisDown says what becomes of a write whose mark cannot be set; default [sqlcache.FailWrite].
+	OnRedisDown sqlcache.OnRedisDown
+
+	CatalogEvery time.Duration // how soon DDL that went around pgxcache is noticed; default 30s
+
+	Logger *slog.Logger // nil: silent
+}
+
+// Validate names the first field that cannot be used and how to mend it. New calls it.
+func (o *Options) Validate() error {
+	shared := o.engine()
+	return shared.Validate("pgxcache")
+}
+
+// engine is what all adapters have in common.
+func (o *Options) engine() sqlengine.Options {
+	return sqlengine.Options{
+		Redis: o.Redis, Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
+		MaxBytes: o.MaxBytes, MaxRows: o.MaxRows, MaxResultBytes: o.MaxResultBytes, MaxStaleness: o.MaxStaleness,
+		TTL: o.TTL, Lease: o.Lease, OnRedisDown: o.OnRedisDown, CatalogEvery: o.CatalogEvery, Logger: o.Logger,
+	}
+}
