@@ -46,6 +46,8 @@
 // longer ago than the bound (I2), and what begins after [invalidate.Tracker.Fence] sees every write that was complete
 // before (I1). What is left to you:
 //
+//   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
+//     package outbox by a table that triggers write, both a moment after their commit.
 //   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery].
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all.
