@@ -49,6 +49,7 @@ func register(ctx context.Context, conn *pgx.Conn) error {
 var modes = [][]any{
 	nil, {pgx.QueryExecModeCacheStatement}, {pgx.QueryExecModeCacheDescribe}, {pgx.QueryExecModeDescribeExec}, {pgx.QueryExecModeExec}, {pgx.QueryExecModeSimpleProtocol},
 	{pgx.QueryResultFormats{pgx.TextFormatCode, pgx.BinaryFormatCode}}, {pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.TextFormatCode}},
+	{pgx.QueryResultFormats{pgx.TextFormatCode, pgx.TextFormatCode}},
 }
 
 // The same query gives the same with and without the wrapper, from the database and from memory: descriptions, bytes,

@@ -94,7 +94,7 @@ func TestBytesAreTheCallers(t *testing.T) {
 					for i := range raw {
 						raw[i] = 'X'
 					}
-					_ = append(raw, "beyond"...)
+					_ = append(raw, 'X')
 				}
 				rows.FieldDescriptions()[0].Name = "X"
 			}
@@ -125,8 +125,10 @@ func TestDecodingIsNotShared(t *testing.T) {
 	q := "SELECT v, vs, p FROM m ORDER BY id"
 	db.keeps(t, q)
 	var wg sync.WaitGroup
+	begin := make(chan struct{})
 	for range 8 {
 		wg.Go(func() {
+			<-begin
 			for range 20 {
 				rows, err := db.Query(t.Context(), q)
 				if err != nil {
@@ -147,6 +149,7 @@ func TestDecodingIsNotShared(t *testing.T) {
 			}
 		})
 	}
+	close(begin)
 	wg.Wait()
 }
 
@@ -374,8 +377,22 @@ func TestSessions(t *testing.T) {
 	if got := one[int](t, db, "SELECT price FROM items"); got != 1 {
 		t.Errorf("%d, from another search_path", got)
 	}
-	must(t, db, "SET search_path TO two") // by the wrapper: the connection is not used again
-	if got := one[int](t, db, "SELECT price FROM items WHERE id > 0"); got != 1 {
-		t.Errorf("%d after SET", got)
+}
+
+// A connection whose session a statement has changed is not used again.
+func TestChangedSession(t *testing.T) {
+	base := newBase(t, items, "CREATE SCHEMA two", "CREATE TABLE two.items (id INT, name TEXT, price INT)",
+		"INSERT INTO items VALUES (1, 'one', 1)", "INSERT INTO two.items VALUES (1, 'two', 2)")
+	db := openOn(t, t.Context(), newPool(t, base.Config().ConnString(), func(c *pgxpool.Config) { c.MaxConns = 1 }))
+	for _, change := range []string{"SET search_path TO two", "CREATE TEMP TABLE items (price INT)", "SELECT set_config('search_path', 'two', false)"} {
+		must(t, db, change)
+		if got := one[int](t, db, "SELECT price FROM items WHERE id = 1"); got != 1 {
+			t.Errorf("%d after %s", got, change)
+		}
+	}
+	must(t, db, "BEGIN") // a transaction that nobody can go on with
+	must(t, db, "UPDATE items SET price = 3")
+	if got := one[int](t, base, "SELECT price FROM items"); got != 3 {
+		t.Errorf("%d: a statement ran in a transaction that another had begun", got)
 	}
 }

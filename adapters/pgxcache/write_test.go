@@ -121,7 +121,7 @@ func TestWrites(t *testing.T) {
 				if _, err := tx.Exec(ctx, "TRUNCATE items"); err != nil {
 					return err
 				}
-				_, err := tx.CopyFrom(ctx, pgx.Identifier{"public", "items"}, []string{"id", "price"}, pgx.CopyFromRows([][]any{{1, v}, {2, v}}))
+				_, err := tx.CopyFrom(ctx, pgx.Identifier{"public", "items"}, []string{"id", "name", "price"}, pgx.CopyFromRows([][]any{{1, "one", v}, {2, "two", v}}))
 				return err
 			})
 		},
@@ -305,12 +305,14 @@ func TestBesideSqlcache(t *testing.T) {
 	}
 }
 
-// While a writer stands still between its commit and its touch, nobody keeps the row that was read before. Without the
-// mark both keep it, and the test sees that it would.
+// While a writer stands still between its mark and its commit, nobody keeps the row that is there, also when it stands
+// for longer than its lease: its session holds a lock that says that it lives. Without a mark the row is kept, and with a
+// session that holds nothing as well.
 func TestMarkKeepsRowsOut(t *testing.T) {
 	for _, out := range []guard.Set{0, guard.Mark | guard.Before} {
 		base := newBase(t, items, "INSERT INTO items VALUES (1, 'one', 0)")
-		reader := open(t, base)
+		lease := func(o *Options) { o.Lease = 300 * time.Millisecond }
+		reader := open(t, base, lease)
 		at, on := make(chan struct{}), make(chan struct{})
 		plan := guard.Plan{Out: out, Step: func(s string) {
 			if s == "marked" {
@@ -318,7 +320,7 @@ func TestMarkKeepsRowsOut(t *testing.T) {
 				<-on
 			}
 		}}
-		writer := openOn(t, guard.With(t.Context(), plan), newPool(t, base.Config().ConnString()))
+		writer := openOn(t, guard.With(t.Context(), plan), newPool(t, base.Config().ConnString()), lease)
 		done := make(chan error, 1)
 		go func() {
 			_, err := writer.Exec(context.Background(), "UPDATE items SET price = 1")
@@ -326,7 +328,7 @@ func TestMarkKeepsRowsOut(t *testing.T) {
 		}()
 		<-at
 		n := reader.hits(func() {
-			for range 5 {
+			for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 				one[int](t, reader, price)
 			}
 		})
