@@ -62,7 +62,7 @@ options:
 
 // with is what pgx is to be given to run the statement with args. What was rewritten is not rewritten again: it could
 // come out as another statement than the one that was understood.
-func (c *call) with(args []any) []any {
+func (c call) with(args []any) []any {
 	if c.rewrote {
 		return append(slices.Clip(c.options), rewritten{c.sql, args})
 	}
@@ -81,7 +81,7 @@ func (r rewritten) RewriteQuery(context.Context, *pgx.Conn, string, []any) (stri
 
 // appendKey writes all that the answer depends on beside the text, and returns the arguments with what the caller may
 // change copied. ok is false where that cannot be told.
-func (c *call) appendKey(dst []byte) (_ []byte, args []any, ok bool) {
+func (c call) appendKey(dst []byte) (_ []byte, args []any, ok bool) {
 	for _, o := range c.options {
 		switch o := o.(type) {
 		case pgx.QueryExecMode:

@@ -49,7 +49,7 @@
 //
 // # Cost
 //
-// A hit is about a microsecond for a small row, and about ten allocations up to its Scan. A load pays one short query for
+// A hit is about a microsecond for a small row, with eight allocations, up to its Scan. A load pays one short query for
 // its session beside its own, and one round trip to Redis meanwhile; a write one short query, so that others can see
 // when its session ends, and four round trips to Redis.
 package pgxcache

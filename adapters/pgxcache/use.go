@@ -80,14 +80,22 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 		}
 		return k.fetch(rows, db.opts)
 	})
+	if err != nil {
+		return tell(err)
+	}
+	if ans == nil {
+		return nil, nil
+	}
+	return &kept{r: ans.(*result)}, nil
+}
+
+// tell tells of a load's error when pgx would.
+func tell(err error) (pgx.Rows, error) {
 	var l late
 	if errors.As(err, &l) {
 		return failed(l.error), nil
 	}
-	if err != nil || ans == nil {
-		return nil, err
-	}
-	return &kept{r: ans.(*result)}, nil
+	return nil, err
 }
 
 // query asks the database. done is called once the rows are closed.
