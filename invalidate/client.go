@@ -9,6 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// Client is the client that the tracker was connected with, for adapters that keep books of their own in its Redis.
+func (t *Tracker) Client() *redis.Client { return t.rdb }
+
 // Hears reports whether rdb is, as far as its options tell, a client of the very database this tracker hears, one that
 // reads the primary and nothing but it. Cost: a few comparisons.
 func (t *Tracker) Hears(rdb redis.UniversalClient) bool {

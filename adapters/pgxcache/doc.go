@@ -1,7 +1,7 @@
 // Package pgxcache serves the reads of a pgx-native application from memory and lets them fall by themselves when their
 // tables are written. What takes a pool of pgx/v5, as sqlc's code does by default, runs on it unchanged:
 //
-//	db, err := pgxcache.New(ctx, pool, tracker, pgxcache.Options{Redis: rdb})
+//	db, err := pgxcache.New(ctx, pool, tracker, pgxcache.Options{})
 //	q := sqlcgen.New(db)
 //
 // It is package sqlcache without database/sql: the same analysis of statements, the same marks in Redis and the same

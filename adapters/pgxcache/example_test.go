@@ -39,7 +39,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer pool.Close()
-	db, err := pgxcache.New(ctx, pool, tracker, pgxcache.Options{Redis: rdb})
+	db, err := pgxcache.New(ctx, pool, tracker, pgxcache.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -83,8 +83,8 @@ func writePgx(ctx context.Context, db *DB, k int, v uint64) error {
 func sqlRacer(t *testing.T, base *pgxpool.Pool, plan guard.Plan, name string) racer {
 	config := base.Config().ConnConfig.Copy()
 	config.Tracer = slow{}
-	tr, rdb := newTracker(t)
-	c, err := sqlcache.New(guard.With(t.Context(), plan), stdlib.GetConnector(*config), tr, sqlcache.Options{Redis: rdb, MaxStaleness: bound})
+	tr := newTracker(t)
+	c, err := sqlcache.New(guard.With(t.Context(), plan), stdlib.GetConnector(*config), tr, sqlcache.Options{MaxStaleness: bound})
 	if err != nil {
 		t.Fatal(err)
 	}

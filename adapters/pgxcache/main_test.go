@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/internal/sqltestdb"
@@ -90,15 +89,14 @@ func must(t testing.TB, db execer, queries ...string) {
 	}
 }
 
-func newTracker(t testing.TB) (*invalidate.Tracker, *redis.Client) {
+func newTracker(t testing.TB) *invalidate.Tracker {
 	t.Helper()
-	rdb := redisServer.Client(t)
-	tr, err := invalidate.Connect(t.Context(), rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{Heartbeat: 50 * time.Millisecond}})
+	tr, err := invalidate.Connect(t.Context(), redisServer.Client(t), invalidate.Options{Slots: 1 << 14, Notify: notify.Options{Heartbeat: 50 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tr.Close() })
-	return tr, rdb
+	return tr
 }
 
 // instance is what one process has.
@@ -116,8 +114,8 @@ func open(t testing.TB, base *pgxpool.Pool, change ...func(*Options)) *instance 
 
 func openOn(t testing.TB, ctx context.Context, pool *pgxpool.Pool, change ...func(*Options)) *instance {
 	t.Helper()
-	tr, rdb := newTracker(t)
-	opts := Options{Redis: rdb}
+	tr := newTracker(t)
+	opts := Options{}
 	for _, c := range change {
 		c(&opts)
 	}

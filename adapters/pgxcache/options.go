@@ -4,17 +4,12 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
 )
 
-// Options for [New]. Redis is needed, all else has a default. How many connections there are is the pool's business.
+// Options for [New]. The zero value is ready to use. How many connections there are is the pool's business.
 type Options struct {
-	// Redis is the client that the tracker was connected with: marks are kept there.
-	Redis *redis.Client
-
 	// Scope names the database among all that share a Redis, the same in every process, also in those that use sqlcache.
 	// Default: from the server's own identity and the database's name.
 	Scope string
@@ -54,7 +49,7 @@ func (o *Options) Validate() error {
 // engine is what all adapters have in common.
 func (o *Options) engine() sqlengine.Options {
 	return sqlengine.Options{
-		Redis: o.Redis, Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
+		Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
 		MaxBytes: o.MaxBytes, MaxRows: o.MaxRows, MaxResultBytes: o.MaxResultBytes, MaxStaleness: o.MaxStaleness,
 		TTL: o.TTL, Lease: o.Lease, OnRedisDown: o.OnRedisDown, CatalogEvery: o.CatalogEvery, Logger: o.Logger,
 	}

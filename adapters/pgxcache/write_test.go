@@ -249,12 +249,12 @@ func TestTransactions(t *testing.T) {
 // Writes by sqlcache fall in pgxcache, and the other way round: the tables have one name.
 func TestBesideSqlcache(t *testing.T) {
 	a, _ := shop(t)
-	tr, rdb := newTracker(t)
+	tr := newTracker(t)
 	config, err := pgx.ParseConfig(a.pool.Config().ConnString())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := sqlcache.New(t.Context(), stdlib.GetConnector(*config), tr, sqlcache.Options{Redis: rdb})
+	c, err := sqlcache.New(t.Context(), stdlib.GetConnector(*config), tr, sqlcache.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package sqlcache serves the reads of a database/sql application from memory and lets them fall by themselves when
 // their tables are written. database/sql and what is built on it (sqlx, GORM, ent, bun, sqlc) run on it unchanged:
 //
-//	c, err := sqlcache.New(ctx, connector, tracker, sqlcache.Options{Redis: rdb})
+//	c, err := sqlcache.New(ctx, connector, tracker, sqlcache.Options{})
 //	db := sql.OpenDB(c)
 //
 // connector is the driver's own: of pgx's stdlib, go-sql-driver/mysql, modernc.org/sqlite or another driver for

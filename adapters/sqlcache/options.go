@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
@@ -21,11 +19,8 @@ const (
 	BoundedWrite = sqlengine.BoundedWrite
 )
 
-// Options for [New]. Redis is needed, all else has a default.
+// Options for [New]. The zero value is ready to use.
 type Options struct {
-	// Redis is the client that the tracker was connected with: marks are kept there.
-	Redis *redis.Client
-
 	Dialect Dialect // nil: told from the driver's type
 
 	// Scope names the database among all that share a Redis, the same in every process. Default: from the server's own
@@ -77,7 +72,7 @@ func (o *Options) Validate() error {
 // engine is what all adapters have in common.
 func (o *Options) engine() sqlengine.Options {
 	return sqlengine.Options{
-		Redis: o.Redis, Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
+		Scope: o.Scope, Tables: o.Tables, ReadOnlyFunctions: o.ReadOnlyFunctions,
 		MaxBytes: o.MaxBytes, MaxRows: o.MaxRows, MaxResultBytes: o.MaxResultBytes, MaxStaleness: o.MaxStaleness,
 		TTL: o.TTL, Lease: o.Lease, OnRedisDown: o.OnRedisDown, CatalogEvery: o.CatalogEvery, Logger: o.Logger,
 	}

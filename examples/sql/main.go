@@ -106,7 +106,7 @@ func setUp(ctx context.Context, dsn, addr string) (_ *shop, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cache, err = sqlcache.New(ctx, inner, tracker, sqlcache.Options{Redis: rdb})
+	s.cache, err = sqlcache.New(ctx, inner, tracker, sqlcache.Options{})
 	if err != nil {
 		return nil, err
 	}

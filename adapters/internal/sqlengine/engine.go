@@ -50,13 +50,14 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	if err := opts.Validate(adapter); err != nil {
 		return nil, err
 	}
-	if err := tracker.CheckClient(ctx, opts.Redis); err != nil {
-		return nil, fmt.Errorf("%s: Options.Redis: %w", adapter, err)
+	rdb := tracker.Client()
+	if err := tracker.CheckClient(ctx, rdb); err != nil {
+		return nil, fmt.Errorf("%s: tracker: %w", adapter, err)
 	}
 	opts = opts.withDefaults()
 	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
 	e.owner, _ = pool.(Owner)
-	e.marks = &marks{rdb: opts.Redis, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1)}
+	e.marks = &marks{rdb: rdb, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1)}
 	e.resolver = &resolver{marks: e.marks, pool: pool, dialect: d, asks: make(chan []standing, 1)}
 	var err error
 	e.kept, err = cache.New(tracker, cache.Options[key, Answer]{

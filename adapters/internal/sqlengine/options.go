@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // OnRedisDown says what becomes of a write whose mark cannot be set.
@@ -21,7 +19,6 @@ const (
 
 // Options are what every adapter lets its user say. The adapters' own explain them.
 type Options struct {
-	Redis             *redis.Client
 	Scope             string
 	Tables            []string
 	ReadOnlyFunctions []string
@@ -40,8 +37,6 @@ type Options struct {
 func (o *Options) Validate(adapter string) error {
 	bad := func(format string, args ...any) error { return fmt.Errorf(adapter+": Options."+format, args...) }
 	switch {
-	case o.Redis == nil:
-		return bad("Redis is nil: give the client that the tracker was connected with")
 	case o.Tables != nil && len(o.Tables) == 0:
 		return bad("Tables is empty: name a table, or leave it nil for all")
 	case o.MaxBytes < 0:

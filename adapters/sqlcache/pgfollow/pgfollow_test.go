@@ -52,7 +52,7 @@ func TestFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	c, err := sqlcache.New(t.Context(), stdlib.GetConnector(*cfg), tr, sqlcache.Options{Redis: rdb})
+	c, err := sqlcache.New(t.Context(), stdlib.GetConnector(*cfg), tr, sqlcache.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

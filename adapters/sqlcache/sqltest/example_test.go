@@ -40,7 +40,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := sqlcache.New(ctx, inner, tracker, sqlcache.Options{Redis: rdb})
+	c, err := sqlcache.New(ctx, inner, tracker, sqlcache.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -245,23 +245,31 @@ func TestBuiltFromRows(t *testing.T) {
 func TestRefused(t *testing.T) {
 	b := newBase(t, "mysql")
 	_, c := open(t, b)
-	tr, rdb := trackerOf(c), redisServer.Client(t)
+	tr := trackerOf(c)
 	bad := base{dialect: "mysql", dsn: b.dsn + "&autocommit=0"}
-	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{Redis: rdb}); !errors.Is(err, sqlcache.ErrUnfit) {
+	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{}); !errors.Is(err, sqlcache.ErrUnfit) {
 		t.Error("autocommit off:", err)
 	}
 	bad.dsn = b.dsn + "&tx_isolation=%27READ-UNCOMMITTED%27"
-	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{Redis: rdb}); !errors.Is(err, sqlcache.ErrUnfit) {
+	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{}); !errors.Is(err, sqlcache.ErrUnfit) {
 		t.Error("uncommitted reads:", err)
 	}
-	for _, o := range []sqlcache.Options{{}, {Redis: rdb, Tables: []string{}}, {Redis: rdb, MaxConns: -1}, {Redis: rdb, Lease: 1},
-		{Redis: rdb, OnRedisDown: 7}, {Redis: rdb, MaxRows: -1}, {Redis: rdb, CatalogEvery: -1}} {
+	for _, o := range []sqlcache.Options{{Tables: []string{}}, {MaxConns: -1}, {Lease: 1},
+		{OnRedisDown: 7}, {MaxRows: -1}, {CatalogEvery: -1}} {
 		if _, err := sqlcache.New(t.Context(), b.connector(t), tr, o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
-	other := redistest.Start(t).Client(t)
-	if _, err := sqlcache.New(t.Context(), b.connector(t), tr, sqlcache.Options{Redis: other}); !errors.Is(err, invalidate.ErrWrongClient) {
-		t.Error("another Redis:", err)
+	// Marks that are read from a cache say nothing.
+	caching := redisServer.Client(t, func(o *redis.Options) {
+		o.Protocol, o.ClientSideCacheConfig = 3, &redis.ClientSideCacheConfig{MaxEntries: 10}
+	})
+	cached, err := invalidate.Connect(t.Context(), caching, invalidate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cached.Close()
+	if _, err := sqlcache.New(t.Context(), b.connector(t), cached, sqlcache.Options{}); !errors.Is(err, invalidate.ErrWrongClient) {
+		t.Error("a client that caches by itself:", err)
 	}
 }

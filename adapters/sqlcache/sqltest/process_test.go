@@ -64,7 +64,7 @@ func (p *part) run() error {
 	rdb := redis.NewClient(&redis.Options{Addr: p.Redis})
 	defer rdb.Close()
 	ctx := guard.With(context.Background(), guard.Plan{Out: p.Out, Step: do.step})
-	db, c, tr, err := connect(ctx, rdb, slow{inner, late}, sqlcache.Options{Redis: rdb, Lease: p.Lease, MaxStaleness: p.MaxStaleness})
+	db, c, tr, err := connect(ctx, rdb, slow{inner, late}, sqlcache.Options{Lease: p.Lease, MaxStaleness: p.MaxStaleness})
 	if err != nil {
 		return err
 	}
