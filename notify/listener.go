@@ -96,7 +96,7 @@ func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*List
 	if err != nil && (!opts.StartDown || errors.As(err, &fault)) {
 		l.Close()
 		if fault == nil && ctx.Err() == nil && !answered(err) {
-			err = fmt.Errorf("%w (Options.StartDown is for starting without it)", err)
+			err = fmt.Errorf("%w (notify.Options.StartDown is for starting without it)", err)
 		}
 		return nil, err
 	}

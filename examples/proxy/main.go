@@ -4,7 +4,7 @@
 //	go run ./examples/proxy -origin http://127.0.0.1:8000 -redis localhost:6379
 //
 // With -redis, several proxies on one Redis are one cache as far as invalidation goes: a POST through one of them makes
-// responses fall in all, and so does a tag (of Cache-Tag or Surrogate-Key) that any program touches:
+// the responses for its URL fall in all (reached by one name: the host is part of a URL), and so does a tag (of Cache-Tag or Surrogate-Key) that any program touches:
 //
 //	redis-cli PUBLISH __keyspace@0__:freshet:name:tag:catalog touch
 //
@@ -76,7 +76,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	origin := fs.String("origin", "http://127.0.0.1:8000", "`URL` of the server behind")
 	fs.StringVar(&o.redis, "redis", "", "`host:port`, or redis://user:password@host:port/db; default: one in this process")
 	fs.Int64Var(&o.maxBytes, "bytes", 0, "memory for responses, in `bytes`; default 64 MiB")
-	fs.DurationVar(&o.stale, "stale", time.Minute, "for how `long` past its freshness a response stands in while the origin cannot be "+
+	fs.DurationVar(&o.stale, "stale", time.Minute, "for how long (a `duration`) past its freshness a response stands in while the origin cannot be "+
 		"reached, unless it forbids that; 0: only where it asks for it")
 	if err := fs.Parse(args); err != nil {
 		return o, err

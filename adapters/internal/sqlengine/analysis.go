@@ -202,7 +202,7 @@ func (cat *catalog) resolve(table string) ([]*relation, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownTable, table)
+		return nil, fmt.Errorf("%w: %q, as far as the catalog goes", ErrUnknownTable, table)
 	}
 	return found, nil
 }

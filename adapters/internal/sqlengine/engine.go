@@ -57,7 +57,7 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	opts = opts.withDefaults()
 	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
 	e.owner, _ = pool.(Owner)
-	e.marks = &marks{rdb: rdb, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1)}
+	e.marks = &marks{rdb: rdb, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1), warn: e.warn}
 	e.resolver = &resolver{marks: e.marks, pool: pool, dialect: d, asks: make(chan []standing, 1)}
 	var err error
 	e.kept, err = cache.New(tracker, cache.Options[key, Answer]{
@@ -104,11 +104,20 @@ func (e *Engine) start(ctx context.Context) error {
 		e.warn("the database cannot be reached yet", err)
 		return nil
 	}
-	_, err = e.readCatalog(ctx)
-	return err
+	if _, err = e.readCatalog(ctx); err != nil {
+		return err
+	}
+	if err := e.marks.allowed(ctx); err != nil {
+		return fmt.Errorf("%s: %w", e.adapter, err)
+	}
+	return nil
 }
 
 func (e *Engine) warn(what string, err error) {
+	if err == nil {
+		e.opts.Logger.Warn("freshet: " + e.adapter + ": " + what)
+		return
+	}
 	e.opts.Logger.Warn("freshet: "+e.adapter+": "+what, "error", err)
 }
 
@@ -127,6 +136,7 @@ func (e *Engine) Close() {
 			e.owner.Close()
 		}
 		e.wg.Wait()
+		e.marks.end()
 		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 		defer cancel()
 		e.marks.settleAll(ctx) // what remains is for the others: the sessions end with the connections

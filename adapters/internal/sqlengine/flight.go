@@ -66,6 +66,9 @@ func (e *Engine) Ask(ctx context.Context, st *Statement, args string, bound time
 	return ans, nil
 }
 
+// marksPatience is how long an answer waits for its marks, longer than which it is given and not kept: Redis is silent.
+const marksPatience = 250 * time.Millisecond
+
 // load is one query. Its marks are read while it runs: see marks.
 func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, error) {
 	invalidate.DependOn(ctx, st.deps...)
@@ -74,15 +77,25 @@ func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, 
 		err     error
 	}
 	told := make(chan answer, 1)
-	e.wg.Go(func() {
-		blocked, suspects, err := e.marks.blocked(ctx, st.tables)
-		if len(suspects) > 0 {
-			e.resolver.ask(suspects)
-		}
-		told <- answer{blocked, err}
-	})
+	if !e.tracker.Synced() { // nothing would be kept anyhow, and Redis may be long in answering
+		told <- answer{blocked: true}
+	} else {
+		e.wg.Go(func() {
+			blocked, suspects, err := e.marks.blocked(ctx, st.tables)
+			if len(suspects) > 0 {
+				e.resolver.ask(suspects)
+			}
+			told <- answer{blocked, err}
+		})
+	}
 	ans, err := e.fetch(ctx, st, fetch)
-	a := <-told
+	a := answer{blocked: true}
+	patience := time.NewTimer(marksPatience)
+	defer patience.Stop()
+	select {
+	case a = <-told:
+	case <-patience.C:
+	}
 	if err != nil {
 		return nil, err
 	}

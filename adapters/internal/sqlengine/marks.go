@@ -1,6 +1,7 @@
 package sqlengine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
@@ -29,8 +31,11 @@ type marks struct {
 	scope   string
 	lease   time.Duration
 	plan    guard.Plan
+	warn    func(what string, err error)
+	calls   sync.WaitGroup // calls to Redis; grows under mu, and not once ended
 
 	mu         sync.Mutex
+	ended      bool
 	serial     uint64
 	generation string    // of the data in Redis; "" before the first look
 	quarantine time.Time // nothing is stored before: marks may have been lost
@@ -61,8 +66,6 @@ func (m *marks) names(tables []string) []invalidate.Name {
 
 // set claims tables for session until settle. It returns an error when Redis cannot be told.
 func (m *marks) set(ctx context.Context, tables []string, session string) (*mark, error) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout) // a transaction's locks are held meanwhile
-	defer cancel()
 	m.mu.Lock()
 	m.serial++
 	serial := m.serial
@@ -75,38 +78,113 @@ func (m *marks) set(ctx context.Context, tables []string, session string) (*mark
 		k.members = append(k.members, member)
 		zs = append(zs, redis.Z{Score: until, Member: member})
 	}
-	if !m.plan.Out.Has(guard.Mark) {
-		if err := m.rdb.ZAdd(ctx, m.key(), zs...).Err(); err != nil {
-			m.later(k) // it may have arrived
-			return nil, err
+	err := m.tell(ctx, k, func(ctx context.Context) error {
+		if !m.plan.Out.Has(guard.Mark) {
+			if err := m.add(ctx, zs); err != nil {
+				return err
+			}
 		}
-	}
-	if !m.plan.Out.Has(guard.Before) {
-		if err := m.tracker.Touch(ctx, m.names(tables)...); err != nil {
-			m.later(k)
-			return nil, err
+		if m.plan.Out.Has(guard.Before) {
+			return nil
 		}
+		return m.tracker.Touch(ctx, m.names(tables)...)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return k, nil
+}
+
+// add sets marks. After an outage go-redis repeats its last failure for up to a second, though the server is there.
+func (m *marks) add(ctx context.Context, zs []redis.Z) error {
+	for {
+		err := m.rdb.ZAdd(ctx, m.key(), zs...).Err()
+		var said redis.Error
+		if err == nil || errors.As(err, &said) || !m.tracker.Synced() {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tell runs say, which tells Redis of k, and waits for it no longer than settleTimeout: a transaction's locks are held
+// meanwhile, and a client of go-redis heeds no context while it waits for an answer. What could not be said, or may have
+// been said too late, is left to tidy, once it is known to have ended.
+func (m *marks) tell(ctx context.Context, k *mark, say func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	var over atomic.Bool // for say, or for who waits: whoever is first
+	said := make(chan error, 1)
+	run := func() {
+		defer cancel()
+		err := say(ctx)
+		if !over.CompareAndSwap(false, true) || err != nil {
+			m.later(k)
+		}
+		said <- err
+	}
+	m.mu.Lock()
+	if m.ended {
+		m.mu.Unlock()
+		run()
+		return <-said
+	}
+	m.calls.Go(run)
+	m.mu.Unlock()
+	select {
+	case err := <-said:
+		return err
+	case <-ctx.Done():
+		if over.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		return <-said
+	}
+}
+
+// end waits for calls that nobody waits for any more.
+func (m *marks) end() {
+	m.mu.Lock()
+	m.ended = true
+	m.mu.Unlock()
+	m.calls.Wait()
+}
+
+// allowed reports what the user of Redis may not do, by doing nothing in each way.
+func (m *marks) allowed(ctx context.Context) error {
+	pipe := m.rdb.Pipeline()
+	pipe.ZAddXX(ctx, m.key(), redis.Z{Member: ""})
+	pipe.ZRem(ctx, m.key(), "")
+	pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
+	pipe.SetXX(ctx, m.genKey()+":none", "", 0)
+	pipe.Get(ctx, m.genKey())
+	cmds, _ := pipe.Exec(ctx)
+	for _, cmd := range cmds {
+		if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") {
+			user := cmp.Or(m.rdb.Options().Username, "default")
+			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", user, err)
+		}
+	}
+	return nil
 }
 
 // settle ends a claim whose write is decided: committed or not. What cannot be said now is said later; until then the
 // mark stands, and the tables' rows are nowhere stored.
 func (m *marks) settle(k *mark) error {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	if m.plan.Out.Has(guard.After) {
-		return m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
-	}
-	err := m.tracker.Touch(ctx, m.names(k.tables)...)
-	m.plan.At("touched")
-	if err == nil && k.members != nil {
-		err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
-	}
-	if err != nil {
-		m.later(k)
-	}
-	return err
+	return m.tell(context.Background(), k, func(ctx context.Context) error {
+		if m.plan.Out.Has(guard.After) {
+			return m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+		}
+		err := m.tracker.Touch(ctx, m.names(k.tables)...)
+		m.plan.At("touched")
+		if err == nil && k.members != nil {
+			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+		}
+		return err
+	})
 }
 
 func toAny(s []string) []any {
@@ -216,6 +294,7 @@ func (m *marks) sameData(ctx context.Context, gen *redis.StringCmd) error {
 	defer m.mu.Unlock()
 	if m.generation != "" && m.generation != found {
 		m.quarantine = time.Now().Add(m.lease)
+		m.warn("Redis has lost its data, and marks with it: nothing is kept for "+m.lease.String(), nil)
 	}
 	m.generation = found
 	return nil

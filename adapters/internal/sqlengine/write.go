@@ -218,7 +218,7 @@ func (u *Use) protect(ctx context.Context, tables []string) (finish func(error) 
 	m, err := e.marks.set(ctx, tables, u.Link.State().ID)
 	if err != nil {
 		if e.opts.OnRedisDown == FailWrite {
-			return nil, fmt.Errorf("%w: %w", ErrNotMarked, err)
+			return nil, fmt.Errorf("%w (Options.OnRedisDown can let it go on): %w", ErrNotMarked, err)
 		}
 		m = &mark{tables: tables}
 	}

@@ -1,19 +1,31 @@
 // Package outbox announces changes that writers put down in a table of the database itself: for programs that go around
 // sqlcache, where no stream tells of them as PostgreSQL's replication does (package pgfollow).
 //
-// The table, as MySQL and MariaDB write it (PostgreSQL: BIGINT GENERATED ALWAYS AS IDENTITY; SQLite: INTEGER PRIMARY KEY
-// AUTOINCREMENT):
+//	f, err := outbox.Follow(ctx, connector, plain, outbox.Options{}) // plain is a *sql.DB of the driver's own
+//	defer f.Close()
+//
+// The table, in MySQL and MariaDB:
 //
 //	CREATE TABLE freshet_outbox (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL)
 //
-// Whoever changes a table inserts its name, in the same transaction: the program, or triggers, which forget nothing:
+// Its id is BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY in PostgreSQL, INTEGER PRIMARY KEY AUTOINCREMENT in SQLite.
+// Whoever changes a table inserts its name, in the same transaction: the program, or triggers, which forget nothing.
+// Each table that is written needs its three; in MySQL and MariaDB:
 //
 //	CREATE TRIGGER product_i AFTER INSERT ON product FOR EACH ROW INSERT INTO freshet_outbox (name) VALUES ('product')
 //	CREATE TRIGGER product_u AFTER UPDATE ON product FOR EACH ROW INSERT INTO freshet_outbox (name) VALUES ('product')
 //	CREATE TRIGGER product_d AFTER DELETE ON product FOR EACH ROW INSERT INTO freshet_outbox (name) VALUES ('product')
 //
-// Names are those of sqlcache.Connector.Touch; what falls with a table, by foreign keys too, falls with its name. A name
-// that the catalog does not know, and the empty one, make everything fall. In MySQL TRUNCATE fires no trigger.
+// In SQLite the INSERT stands between BEGIN and ; END. In PostgreSQL it stands in a function:
+//
+//	CREATE FUNCTION product_noted() RETURNS trigger LANGUAGE plpgsql AS
+//	  $$BEGIN INSERT INTO freshet_outbox (name) VALUES ('product'); RETURN NULL; END$$
+//	CREATE TRIGGER product_i AFTER INSERT ON product FOR EACH ROW EXECUTE FUNCTION product_noted()
+//
+// The writers need the right to INSERT into it, the follower to SELECT and DELETE. Names are those of
+// sqlcache.Connector.Touch; what falls with a table, by foreign keys too, falls with its name. A name that the catalog does
+// not know, and the empty one, make everything fall. In MySQL TRUNCATE fires no trigger. Where there are triggers, a write
+// through sqlcache is announced twice.
 //
 // # What happens to one change
 //
@@ -43,7 +55,10 @@ import (
 
 // Options for [Follow]. The zero value is for the table above.
 type Options struct {
-	Table  string        // default "freshet_outbox"; letters, digits, _, $, and a dot behind a schema
+	// Outbox is the table's name, with outbox in it, lest it be another one: its rows are deleted. Letters, digits, _, $,
+	// and a dot behind a schema. Default "freshet_outbox".
+	Outbox string
+
 	Every  time.Duration // between two looks; default 100ms
 	Logger *slog.Logger  // nil: silent
 }
@@ -53,8 +68,10 @@ var plainName = regexp.MustCompile(`^[\pL\pN_$]+(\.[\pL\pN_$]+)?$`)
 // Validate names the first field that cannot be used and how to mend it. Follow calls it.
 func (o *Options) Validate() error {
 	switch {
-	case o.Table != "" && !plainName.MatchString(o.Table):
-		return fmt.Errorf("outbox: Options.Table is %q: give a name that needs no quotes", o.Table)
+	case o.Outbox != "" && !plainName.MatchString(o.Outbox):
+		return fmt.Errorf("outbox: Options.Outbox is %q: give a name that needs no quotes", o.Outbox)
+	case o.Outbox != "" && !strings.Contains(strings.ToLower(o.Outbox), "outbox"):
+		return fmt.Errorf("outbox: Options.Outbox is %q: its rows would be deleted, so give a table with outbox in its name", o.Outbox)
 	case o.Every < 0:
 		return fmt.Errorf("outbox: Options.Every is %v: give a positive duration, or 0 for 100ms", o.Every)
 	}
@@ -67,7 +84,7 @@ const (
 	retry  = time.Second      // after a look that failed, at least
 )
 
-// Toucher is a cache of the database: a [sqlcache.Connector], or its like for another client library.
+// Toucher is a cache of the database: a [sqlcache.Connector], or a pgxcache.DB.
 type Toucher interface {
 	Touch(ctx context.Context, tables ...string) error
 }
@@ -84,8 +101,8 @@ type Follower struct {
 	once  sync.Once
 }
 
-// Follow begins to follow the outbox in db, a pool of the driver's own on the primary, not one that caches. It returns
-// when the first look has shown that rows may be read and removed, and goes on until Close.
+// Follow begins to follow the outbox in db, a pool on the primary, best one of the driver's own. It returns when the first
+// look has shown that rows may be read and removed, and goes on until Close.
 func Follow(ctx context.Context, cache Toucher, db *sql.DB, opts Options) (*Follower, error) {
 	switch {
 	case cache == nil:
@@ -96,8 +113,8 @@ func Follow(ctx context.Context, cache Toucher, db *sql.DB, opts Options) (*Foll
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	if opts.Table == "" {
-		opts.Table = "freshet_outbox"
+	if opts.Outbox == "" {
+		opts.Outbox = "freshet_outbox"
 	}
 	if opts.Every == 0 {
 		opts.Every = 100 * time.Millisecond
@@ -106,8 +123,11 @@ func Follow(ctx context.Context, cache Toucher, db *sql.DB, opts Options) (*Foll
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Follower{cache: cache, db: db, opts: opts, done: make(chan struct{})}
+	if _, _, err := f.read(ctx); err != nil {
+		return nil, fmt.Errorf("outbox: reading %s, which the package's comment says how to create: %w", opts.Outbox, err)
+	}
 	if err := f.remove(ctx, []int64{0}); err != nil { // no row has it
-		return nil, fmt.Errorf("outbox: rows of %s must be removable: %w", opts.Table, err)
+		return nil, fmt.Errorf("outbox: the follower must be allowed to DELETE from %s: %w", opts.Outbox, err)
 	}
 	if _, err := f.look(ctx); err != nil {
 		return nil, err
@@ -165,14 +185,14 @@ func (f *Follower) look(ctx context.Context) (more bool, err error) {
 	began := time.Now()
 	ids, names, err := f.read(ctx)
 	if err != nil {
-		return false, fmt.Errorf("outbox: reading %s: %w", f.opts.Table, err)
+		return false, fmt.Errorf("outbox: reading %s: %w", f.opts.Outbox, err)
 	}
 	if len(ids) > 0 {
 		if err := f.touch(ctx, names); err != nil {
 			return false, fmt.Errorf("outbox: %w", err)
 		}
 		if err := f.remove(ctx, ids); err != nil {
-			return false, fmt.Errorf("outbox: clearing %s: %w", f.opts.Table, err)
+			return false, fmt.Errorf("outbox: clearing %s: %w", f.opts.Outbox, err)
 		}
 	}
 	if more = len(ids) == atOnce; !more {
@@ -183,7 +203,8 @@ func (f *Follower) look(ctx context.Context) (more bool, err error) {
 
 // read returns the oldest rows by their numbers, and the names in them, each once.
 func (f *Follower) read(ctx context.Context) (ids []int64, names []string, err error) {
-	rows, err := f.db.QueryContext(ctx, "SELECT id, name FROM "+f.opts.Table+" ORDER BY id LIMIT "+strconv.Itoa(atOnce))
+	ctx = sqlcache.NoCache(ctx) // should db be one that caches
+	rows, err := f.db.QueryContext(ctx, "SELECT id, name FROM "+f.opts.Outbox+" ORDER BY id LIMIT "+strconv.Itoa(atOnce))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -223,6 +244,6 @@ func (f *Follower) remove(ctx context.Context, ids []int64) error {
 	for i, id := range ids {
 		list[i] = strconv.FormatInt(id, 10)
 	}
-	_, err := f.db.ExecContext(ctx, "DELETE FROM "+f.opts.Table+" WHERE id IN ("+strings.Join(list, ",")+")")
+	_, err := f.db.ExecContext(ctx, "DELETE FROM "+f.opts.Outbox+" WHERE id IN ("+strings.Join(list, ",")+")")
 	return err
 }

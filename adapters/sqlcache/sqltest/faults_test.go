@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
 	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/internal/faultproxy"
 	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/internal/sqltestdb"
 	"github.com/gofreshet/freshet/invalidate"
@@ -71,6 +75,68 @@ func TestRedisDown(t *testing.T) {
 		}
 		serves(t, other, oc, q)
 	})
+}
+
+// Redis says nothing, on connections that wait for ever: reads are answered by the database, a write is refused and Close
+// does not hang. Hangs when load waits for its marks however long that takes, and when a write does.
+func TestRedisSilent(t *testing.T) {
+	b := newBase(t, "sqlite")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	proxy := faultproxy.New(t, redisServer.Addr())
+	rdb := redisServer.Client(t, func(o *redis.Options) {
+		o.Addr, o.MaxRetries, o.ReadTimeout, o.WriteTimeout = proxy.Addr(), -1, -1, -1
+	})
+	db, c := openWith(t, rdb, b.connector(t), guard.Plan{})
+	q := "SELECT v FROM t WHERE id = 1"
+	serves(t, db, c, q)
+	proxy.Hold(faultproxy.ToClient)
+	for range 20 { // before and after the tracker has noticed
+		if got := one[int](t, db, q+" AND v < "+strconv.Itoa(2+rand.IntN(1e9))); got != 1 {
+			t.Fatal(got)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if _, err := db.Exec("UPDATE t SET v = 2"); !errors.Is(err, sqlcache.ErrNotMarked) {
+		t.Errorf("a write: %v", err)
+	}
+	if got := one[int](t, b.plain(t), q); got != 1 {
+		t.Errorf("a refused write was written: %d", got)
+	}
+	proxy.Cut(faultproxy.RST) // or Close waits for an answer
+	proxy.Release(faultproxy.ToClient)
+	must(t, db, "UPDATE t SET v = 3")
+	if got := one[int](t, db, q); got != 3 {
+		t.Errorf("own write: %d", got)
+	}
+	serves(t, db, c, q)
+}
+
+// The README's rights are enough; without one of those that marks take New says so, for nothing would ever be kept.
+func TestRedisRights(t *testing.T) {
+	b := newBase(t, "sqlite")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	rules := "+psubscribe +ping +hello +client +info +role +config|get +config|set +publish +get +set +zadd +zrem +zrange " +
+		"~freshet:* &__keyspace@0__:* &__keyspace@*__:freshet:mended"
+	for _, missing := range []string{"", "+zadd", "+zrem", "+zrange"} {
+		s := redistest.Start(t)
+		s.AddUser(t, "app", append(strings.Fields(strings.ReplaceAll(rules, missing+" ", " ")), "on", ">secret")...)
+		rdb := s.Client(t, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
+		db, c, tr, err := connect(t.Context(), rdb, b.connector(t), sqlcache.Options{})
+		if missing != "" {
+			if err == nil || !strings.Contains(err.Error(), "ACL SETUSER app +zadd +zrem +zrange") {
+				t.Errorf("without %s: %v", missing, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		defer db.Close()
+		serves(t, db, c, "SELECT v FROM t")
+		must(t, db, "UPDATE t SET v = 2")
+		serves(t, db, c, "SELECT v FROM t")
+	}
 }
 
 // A Redis that lost its data lost the marks: nothing is stored for a lease. Without the quarantine there are hits.

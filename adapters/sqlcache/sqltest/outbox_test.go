@@ -110,7 +110,7 @@ func TestOutbox(t *testing.T) {
 }
 
 // Numbers are given before commits: the change with the lower one may come to be seen after the other was announced.
-// Fails when the follower goes on from the highest number it has seen.
+// Fails when the follower goes on from the highest number it has seen, and when it reads the outbox from memory.
 func TestOutboxCommitsOutOfOrder(t *testing.T) {
 	leak.Check(t)
 	for _, dialect := range []string{"postgres", "mysql"} { // SQLite has one writer at a time
@@ -120,7 +120,7 @@ func TestOutboxCommitsOutOfOrder(t *testing.T) {
 			must(t, plain, "CREATE TABLE product (id INT PRIMARY KEY, price INT)", "INSERT INTO product VALUES (1, 10), (2, 20)")
 			must(t, plain, outboxSQL(dialect)...)
 			db, c := open(t, b)
-			f := follow(t, c, plain)
+			f := follow(t, c, db) // a pool that caches, against advice
 			tx, err := plain.BeginTx(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -211,8 +211,11 @@ func TestOutboxRefusals(t *testing.T) {
 		"cache is nil":   func() (*outbox.Follower, error) { return outbox.Follow(t.Context(), nil, b.plain(t), outbox.Options{}) },
 		"db is nil":      func() (*outbox.Follower, error) { return outbox.Follow(t.Context(), c, nil, outbox.Options{}) },
 		"freshet_outbox": func() (*outbox.Follower, error) { return outbox.Follow(t.Context(), c, b.plain(t), outbox.Options{}) },
-		"Options.Table": func() (*outbox.Follower, error) {
-			return outbox.Follow(t.Context(), c, b.plain(t), outbox.Options{Table: "x; DROP TABLE y"})
+		"needs no quotes": func() (*outbox.Follower, error) {
+			return outbox.Follow(t.Context(), c, b.plain(t), outbox.Options{Outbox: "outbox; DROP TABLE y"})
+		},
+		"would be deleted": func() (*outbox.Follower, error) {
+			return outbox.Follow(t.Context(), c, b.plain(t), outbox.Options{Outbox: "product"})
 		},
 		"Options.Every": func() (*outbox.Follower, error) {
 			return outbox.Follow(t.Context(), c, b.plain(t), outbox.Options{Every: -1})
