@@ -43,8 +43,8 @@
 // # Guarantees
 //
 // With all writers on sqlcache, or announced by [Connector.Touch] after their commit: rows from memory were current no
-// longer ago than the bound (I2), and what begins after [invalidate.Tracker.Fence] sees every write that was complete
-// before (I1). What is left to you:
+// longer ago than the bound, and what begins after [invalidate.Tracker.Fence] sees every write that was complete
+// before. What is left to you:
 //
 //   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
 //     package outbox by a table that triggers write, both a moment after their commit.

@@ -150,6 +150,9 @@ func (e *Engine) readLocked(ctx context.Context, get func(context.Context) (Link
 	}
 	if old == nil {
 		e.marks.scope = cat.scope
+		for _, what := range cat.complaints(&e.opts) {
+			e.warn(what, nil)
+		}
 	}
 	rec.DependOn(cat.name(catalogTag))
 	valid, _ := rec.Seal()
@@ -187,6 +190,30 @@ func (e *Engine) keepCatalog(ctx context.Context) {
 			e.warn("reading the catalog", err)
 		}
 	}
+}
+
+// complaints are what costs all or most of the use, and is likely not meant.
+func (cat *catalog) complaints(opts *Options) (said []string) {
+	if cat.danger != "" {
+		said = append(said, "nothing is kept: "+cat.danger)
+	}
+	for _, t := range opts.Tables {
+		if _, err := cat.resolve(t); err != nil {
+			said = append(said, fmt.Sprintf("Options.Tables names %q, which the database does not have", t))
+		}
+	}
+	why := map[string]int{}
+	for _, same := range cat.byName {
+		for _, r := range same {
+			if !r.isView && strings.HasPrefix(r.flushes, hiddenTriggers) {
+				why[r.flushes]++
+			}
+		}
+	}
+	for w, n := range why {
+		said = append(said, fmt.Sprintf("a write to any of %d tables flushes all: %s", n, w))
+	}
+	return said
 }
 
 // resolve finds relations by name or schema.name.

@@ -183,6 +183,8 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 	return in, nil
 }
 
+const hiddenTriggers = "its triggers are hidden from "
+
 // seesTriggers asks whether the user is shown triggers: they are hidden from who may not make them, and a trigger that
 // is not seen writes what nobody is told of. Then every write flushes all.
 func (mysql) seesTriggers(ctx context.Context, q Querier, user string, in *raw) error {
@@ -205,7 +207,7 @@ func (mysql) seesTriggers(ctx context.Context, q Querier, user string, in *raw) 
 	}
 	for i, r := range in.relations {
 		if !seen[""] && !seen[r.schema] && r.flushes == "" {
-			in.relations[i].flushes = "its triggers are hidden from " + user + ": GRANT TRIGGER"
+			in.relations[i].flushes = hiddenTriggers + user + ": GRANT TRIGGER"
 		}
 	}
 	return nil

@@ -86,8 +86,11 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 // longestLoad: a query ends when nobody waits for it any more, not by a timeout that a plain driver has not.
 const longestLoad = 24 * time.Hour
 
-// start reads the catalog for the first time. A database that cannot be reached is no error.
+// start asks for the rights that marks take, and reads the catalog for the first time. A database that cannot be reached is no error.
 func (e *Engine) start(ctx context.Context) error {
+	if err := e.marks.allowed(ctx); err != nil {
+		return fmt.Errorf("%s: %w", e.adapter, err)
+	}
 	l, err := e.pool.Get(ctx)
 	if err == nil {
 		var s Session
@@ -104,13 +107,8 @@ func (e *Engine) start(ctx context.Context) error {
 		e.warn("the database cannot be reached yet", err)
 		return nil
 	}
-	if _, err = e.readCatalog(ctx); err != nil {
-		return err
-	}
-	if err := e.marks.allowed(ctx); err != nil {
-		return fmt.Errorf("%s: %w", e.adapter, err)
-	}
-	return nil
+	_, err = e.readCatalog(ctx)
+	return err
 }
 
 func (e *Engine) warn(what string, err error) {

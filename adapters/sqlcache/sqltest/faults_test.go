@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -137,6 +139,41 @@ func TestRedisRights(t *testing.T) {
 		must(t, db, "UPDATE t SET v = 2")
 		serves(t, db, c, "SELECT v FROM t")
 	}
+}
+
+// What costs most of the use and is likely a mistake is told at the start.
+func TestComplaints(t *testing.T) {
+	b := newBase(t, "mysql")
+	admin := b.plain(t)
+	must(t, admin, "CREATE TABLE t (id INT)", "CREATE USER IF NOT EXISTS lean@'127.0.0.1'",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO lean@'127.0.0.1'")
+	b.dsn = strings.Replace(b.dsn, "root@", "lean@", 1)
+	var log lockedBuffer
+	open(t, b, func(o *sqlcache.Options) {
+		o.Tables, o.Logger = []string{"t", "no_such"}, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	for _, want := range []string{"no_such", "GRANT TRIGGER"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("nothing said of %s: %s", want, log.String())
+		}
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // A Redis that lost its data lost the marks: nothing is stored for a lease. Without the quarantine there are hits.
