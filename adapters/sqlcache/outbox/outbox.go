@@ -81,6 +81,7 @@ func (o *Options) Validate() error {
 const (
 	atOnce = 1000             // rows a look
 	within = 10 * time.Second // a look, or the database counts as away
+	unlock = time.Second      // the removal of rows, which somebody may have locked: they are announced again
 	retry  = time.Second      // after a look that failed, at least
 )
 
@@ -203,26 +204,42 @@ func (f *Follower) look(ctx context.Context) (more bool, err error) {
 
 // read returns the oldest rows by their numbers, and the names in them, each once.
 func (f *Follower) read(ctx context.Context) (ids []int64, names []string, err error) {
-	ctx = sqlcache.NoCache(ctx) // should db be one that caches
-	rows, err := f.db.QueryContext(ctx, "SELECT id, name FROM "+f.opts.Outbox+" ORDER BY id LIMIT "+strconv.Itoa(atOnce))
+	err = f.committed(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "SELECT id, name FROM "+f.opts.Outbox+" ORDER BY id LIMIT "+strconv.Itoa(atOnce))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		seen := make(map[string]bool)
+		for rows.Next() {
+			var id int64
+			var name sql.NullString
+			if err := rows.Scan(&id, &name); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+			if !seen[name.String] {
+				seen[name.String] = true
+				names = append(names, name.String)
+			}
+		}
+		return rows.Err()
+	})
+	return ids, names, err
+}
+
+// committed runs do in a transaction that sees what is committed and nothing else, whatever db's sessions are set to: a
+// name that is read before its commit would be announced too early. In it nothing comes from memory, should db cache.
+func (f *Follower) committed(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := f.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	defer rows.Close()
-	seen := make(map[string]bool)
-	for rows.Next() {
-		var id int64
-		var name sql.NullString
-		if err := rows.Scan(&id, &name); err != nil {
-			return nil, nil, err
-		}
-		ids = append(ids, id)
-		if !seen[name.String] {
-			seen[name.String] = true
-			names = append(names, name.String)
-		}
+	if err := do(tx); err != nil {
+		tx.Rollback()
+		return err
 	}
-	return ids, names, rows.Err()
+	return tx.Commit()
 }
 
 func (f *Follower) touch(ctx context.Context, names []string) error {
@@ -244,6 +261,10 @@ func (f *Follower) remove(ctx context.Context, ids []int64) error {
 	for i, id := range ids {
 		list[i] = strconv.FormatInt(id, 10)
 	}
-	_, err := f.db.ExecContext(ctx, "DELETE FROM "+f.opts.Outbox+" WHERE id IN ("+strings.Join(list, ",")+")")
-	return err
+	ctx, cancel := context.WithTimeout(ctx, unlock)
+	defer cancel()
+	return f.committed(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM "+f.opts.Outbox+" WHERE id IN ("+strings.Join(list, ",")+")")
+		return err
+	})
 }

@@ -148,6 +148,41 @@ func TestOutboxCommitsOutOfOrder(t *testing.T) {
 	}
 }
 
+// Sessions of the follower's pool that see what is not committed, or commit nothing by themselves, change nothing. Fails
+// when the follower's transactions take the isolation that the session has.
+func TestOutboxOddPools(t *testing.T) {
+	leak.Check(t)
+	for _, param := range []string{"&tx_isolation=%27READ-UNCOMMITTED%27", "&autocommit=0"} {
+		b := newBase(t, "mysql")
+		plain := b.plain(t)
+		must(t, plain, "CREATE TABLE product (id INT PRIMARY KEY, price INT)", "INSERT INTO product VALUES (1, 10)")
+		must(t, plain, outboxSQL("mysql")...)
+		db, c := open(t, b)
+		odd := b
+		odd.dsn += param
+		f := follow(t, c, odd.plain(t))
+		tx, err := plain.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		must(t, tx, "UPDATE product SET price = 11 WHERE id = 1")
+		announced(t, f)
+		query := "SELECT SUM(price) FROM product"
+		serves(t, db, c, query)
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		announced(t, f)
+		if err := fence(t, c); err != nil {
+			t.Fatal(err)
+		}
+		if got := one[int](t, db, query); got != 11 {
+			t.Errorf("%s: %d from memory, 11 in the database", param, got)
+		}
+	}
+}
+
 // Redis is away: the rows stay, and are announced when it is back. Fails when a row is removed before it is announced.
 func TestOutboxWithoutRedis(t *testing.T) {
 	leak.Check(t)
