@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func TestTransportUpgrade(t *testing.T) {
 		}
 		defer conn.Close()
 		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: zz\r\n\r\n")
-		conn.SetDeadline(time.Now().Add(2 * time.Second))
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
 		line, _ := buf.ReadString('\n')
 		fmt.Fprintf(conn, "server has %q\n", line)
 	}))
@@ -55,7 +56,7 @@ func TestTransportUpgrade(t *testing.T) {
 		if line != "server has \"hello\\n\"\n" {
 			t.Errorf("got %q", line)
 		}
-	case <-time.After(4 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("nothing came")
 	}
 }
@@ -172,17 +173,18 @@ func TestTooLongIsNotRemembered(t *testing.T) {
 		s.get("/a")
 	}
 	slow.Store(true)
+	var both sync.WaitGroup
 	for range 2 {
-		go s.try(context.Background(), "GET", "/a", nil)
+		both.Go(func() { s.try(context.Background(), "GET", "/a", nil) })
 	}
 	<-in
 	select {
 	case <-in:
-	case <-time.After(2 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("the second waits for the first though three such responses were too long before")
 	}
 	close(out)
-	time.Sleep(100 * time.Millisecond)
+	both.Wait()
 }
 
 // A 206 that ended early is replayed with the length that it did not have.

@@ -181,7 +181,7 @@ func TestForeignDDL(t *testing.T) {
 func TestMaxStaleness(t *testing.T) {
 	b := newBase(t, "sqlite")
 	must(t, b.plain(t), "CREATE TABLE t (id INT)")
-	db, c := open(t, b, func(o *sqlcache.Options) { o.MaxStaleness = 10 * time.Second })
+	db, c := open(t, b)
 	q := "SELECT count(*) FROM t"
 	var n int
 	read := func(ctx context.Context) error { return db.QueryRowContext(ctx, q).Scan(&n) }
