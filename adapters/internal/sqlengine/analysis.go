@@ -18,20 +18,32 @@ type analysis struct {
 	cat        *catalog
 	valid      invalidate.Validity // falls with DDL announced by anybody, and with a gap
 	statements sync.Map            // text -> *Statement
-	n          atomic.Int32
+	n          atomic.Int64        // bytes that statements take
 }
 
-const mostStatements = 10_000
+const (
+	mostStatements    = 16 << 20 // bytes of all
+	longestStatement  = 64 << 10 // bytes of a text that is remembered
+	statementOverhead = 1 << 10
+)
 
-// of returns what query is.
+// of returns what query is. A longer text than is worth remembering is analysed each time, and its answers are not kept:
+// they would be found again by what is remembered of the text.
 func (a *analysis) of(query string) *Statement {
+	if len(query) > longestStatement {
+		if st := a.cat.analyse(query); st.class != reads {
+			return st
+		}
+		return a.cat.pass("its text is longer than 64 KiB")
+	}
 	if st, ok := a.statements.Load(query); ok {
 		return st.(*Statement)
 	}
 	st := a.cat.analyse(query)
-	if a.n.Add(1) > mostStatements { // texts made anew each time: begin again
+	size := int64(len(query) + statementOverhead)
+	if a.n.Add(size) > mostStatements { // texts made anew each time: begin again
 		a.statements.Clear()
-		a.n.Store(1)
+		a.n.Store(size)
 	}
 	had, _ := a.statements.LoadOrStore(query, st)
 	return had.(*Statement)
