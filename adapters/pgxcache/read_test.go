@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"sync"
 	"testing"
 	"time"
@@ -186,8 +187,11 @@ func TestWaysToAsk(t *testing.T) {
 			if got := one[string](t, db, "SELECT name FROM items WHERE id = $1", pgtype.Int4{Int32: 1, Valid: true}); got != "one" {
 				t.Error(got)
 			}
+			if got := one[string](t, db, "SELECT name FROM items WHERE price::numeric < $1", pgtype.Numeric{Int: big.NewInt(55), Exp: -1, Valid: true}); got != "one" {
+				t.Error(got)
+			}
 		})
-		if i > 0 && n != 5 {
+		if i > 0 && n != 6 {
 			t.Errorf("%d hits", n)
 		}
 	}

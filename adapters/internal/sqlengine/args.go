@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
 	"time"
@@ -60,11 +61,12 @@ func appendTime(dst []byte, t time.Time) []byte {
 }
 
 // appendReflected is for drivers that take any Go value (pgx): named and smaller basic types, slices and arrays of
-// them, structs that say their value themselves, and pointers to all that has a meaning.
+// them, structs that say their value themselves, and pointers to all that has a meaning. A type's address stands for it:
+// two types can have one name, and no type is ever moved or freed.
 func appendReflected(dst []byte, v any, dates bool) (_ []byte, own any, ok bool) {
 	rv := reflect.ValueOf(v)
 	t := rv.Type()
-	dst = AppendText(AppendText(append(dst, 'r'), t.PkgPath()), t.String())
+	dst = binary.BigEndian.AppendUint64(append(dst, 'r'), uint64(reflect.ValueOf(t).Pointer()))
 	switch rv.Kind() {
 	case reflect.Slice:
 		if !basic(t.Elem().Kind()) {
@@ -86,24 +88,77 @@ func appendReflected(dst []byte, v any, dates bool) (_ []byte, own any, ok bool)
 	case reflect.Pointer:
 		return appendPointed(dst, rv, dates)
 	case reflect.Struct:
-		valuer, isValuer := v.(driver.Valuer)
-		if !isValuer {
-			return dst, nil, false
-		}
-		value, err := valuer.Value()
-		if err != nil {
-			return dst, nil, false
-		}
-		switch value.(type) {
-		case nil, int64, string, bool, float64, time.Time:
-		default:
-			return dst, nil, false
-		}
-		return AppendArg(append(dst, 'v'), value, dates)
+		return appendStruct(dst, rv, dates)
 	}
 	dst, ok = appendBasic(dst, rv, dates)
 	return dst, nil, ok
 }
+
+// appendStruct writes what a struct says of itself and what it is made of: it may tell a driver more than its value.
+func appendStruct(dst []byte, v reflect.Value, dates bool) (_ []byte, own any, ok bool) {
+	if !v.Type().Implements(valuerType) {
+		return dst, nil, false
+	}
+	clone := reflect.New(v.Type()).Elem()
+	clone.Set(v)
+	if dst, ok = appendFields(dst, clone, dates); !ok {
+		return dst, nil, false
+	}
+	own = clone.Interface()
+	value, err := own.(driver.Valuer).Value()
+	if err != nil {
+		return dst, nil, false
+	}
+	switch value.(type) {
+	case nil, int64, string, bool, float64, time.Time:
+	default:
+		return dst, nil, false
+	}
+	dst, _, ok = AppendArg(append(dst, 'v'), value, dates)
+	return dst, own, ok
+}
+
+// appendFields writes the fields of a struct that is ours already. What it points to is the caller's yet, to change when
+// he likes: a big number is copied, anything else refused.
+func appendFields(dst []byte, v reflect.Value, dates bool) (_ []byte, ok bool) {
+	for i := range v.NumField() {
+		f := v.Field(i)
+		switch f.Kind() {
+		case reflect.Struct:
+			if f.Type() != timeType {
+				dst, ok = appendFields(dst, f, dates)
+			} else if ok = f.CanInterface(); ok {
+				dst = appendTime(dst, f.Interface().(time.Time))
+			}
+		case reflect.Pointer:
+			if f.Type() != numberType || !f.CanSet() {
+				return dst, false
+			}
+			if ok = true; f.IsNil() {
+				dst = append(dst, 'z')
+				break
+			}
+			n := new(big.Int).Set(f.Interface().(*big.Int))
+			f.Set(reflect.ValueOf(n))
+			dst = AppendText(append(dst, 'n'), n.Text(big.MaxBase))
+		case reflect.Array:
+			if ok = basic(f.Type().Elem().Kind()); ok {
+				dst, ok = appendList(dst, f, dates)
+			}
+		default:
+			dst, ok = appendBasic(dst, f, dates)
+		}
+		if !ok {
+			return dst, false
+		}
+	}
+	return dst, true
+}
+
+var (
+	timeType   = reflect.TypeFor[time.Time]()
+	numberType = reflect.TypeFor[*big.Int]()
+)
 
 func appendList(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) {
 	dst = binary.AppendUvarint(append(dst, 'l'), uint64(list.Len()))
