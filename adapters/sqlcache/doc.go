@@ -48,7 +48,9 @@
 //
 //   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
 //     package outbox by a table that triggers write, both a moment after their commit.
-//   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery].
+//   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers and
+//     functions. A table made anew (TRUNCATE, VACUUM FULL, REFRESH) counts as DDL, which empties memory. In MySQL without
+//     the PROCESS privilege tables made within one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all.
 //   - A Redis that loses its data loses the marks. Every process that notices stores nothing for one lease; a writer that

@@ -13,6 +13,7 @@ import (
 type raw struct {
 	scope     string // names the database among all that share a Redis: the same for every process that uses it
 	same      string // what every session must be like: see session
+	shape     string // changes with any table that is made anew or rewritten, and with columns and types
 	relations []rawRelation
 	falls     []edge // a write to from also changes to
 	triggers  []rawTrigger

@@ -121,6 +121,9 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 			in.danger = "the default database is the server's own"
 		}
 	}
+	if in.shape, err = d.shape(ctx, q, user); err != nil {
+		return nil, err
+	}
 	rows, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')
 		FROM information_schema.TABLES WHERE TABLE_SCHEMA `+user+` ORDER BY 1, 2`)
 	if err != nil {
@@ -181,6 +184,28 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 		in.functions = append(in.functions, rawFunction{name: r[0], purity: anything, own: true})
 	}
 	return in, nil
+}
+
+// shape is made of sums by the server: there may be many columns. A sum has no order, so nothing needs sorting. A
+// table's time is in seconds, so InnoDB's own number of it counts as well, for a user who may see it (PROCESS).
+func (mysql) shape(ctx context.Context, q Querier, user string) (string, error) {
+	sum := func(what string) string {
+		return "SELECT COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS('|', " + what + "), 256), 15), 16, 10) AS UNSIGNED)), 0)"
+	}
+	rows, err := q.Query(ctx, sum(`TABLE_SCHEMA, TABLE_NAME, CREATE_TIME`)+`
+		FROM information_schema.TABLES WHERE TABLE_SCHEMA `+user+` AND TABLE_TYPE <> 'TEMPORARY' UNION ALL `+
+		sum(`TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_TYPE, EXTRA, COALESCE(COLLATION_NAME, ''),
+		COALESCE(GENERATION_EXPRESSION, '')`)+` FROM information_schema.COLUMNS WHERE TABLE_SCHEMA `+user)
+	if err != nil {
+		return "", err
+	}
+	shape := rows[0][0] + " " + rows[1][0]
+	for _, numbers := range []string{"INNODB_SYS_TABLES", "INNODB_TABLES"} { // MariaDB's and MySQL's
+		if rows, err := q.Query(ctx, sum("NAME, TABLE_ID")+" FROM information_schema."+numbers); err == nil {
+			shape += " " + rows[0][0]
+		}
+	}
+	return shape, nil
 }
 
 const hiddenTriggers = "its triggers are hidden from "

@@ -129,12 +129,33 @@ func (d postgres) load(ctx context.Context, q Querier) (*raw, error) {
 		return nil, err
 	}
 	in.scope = "postgres:" + s.server + ":" + rows[0][0]
-	for _, part := range []func(context.Context, Querier, *raw) error{d.relations, d.edges, d.triggers, d.functions, d.dangers} {
+	for _, part := range []func(context.Context, Querier, *raw) error{d.shape, d.relations, d.edges, d.triggers, d.functions, d.dangers} {
 		if err := part(ctx, q, in); err != nil {
 			return nil, err
 		}
 	}
 	return in, nil
+}
+
+// shape is one sum, made by the server: there may be many columns. A sum has no order, so nothing needs sorting.
+// Temporary tables come and go, and are not kept anyway.
+func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT sum(hashtextextended(what, 0))::text FROM (
+		SELECT ROW(c.oid, c.relfilenode, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attisdropped, d.oid)::text AS what
+			FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+			LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+			WHERE c.oid >= 16384 AND c.relkind IN ('r', 'v', 'm', 'p', 'f', 'c') AND c.relpersistence <> 't'
+		UNION ALL SELECT ROW(oid, enumlabel, enumsortorder)::text FROM pg_enum
+		UNION ALL SELECT ROW(t.oid, t.typname, t.typnamespace)::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+			WHERE t.oid >= 16384 AND n.nspname NOT LIKE 'pg\_temp%' AND n.nspname NOT LIKE 'pg\_toast%'
+		UNION ALL SELECT ROW(tableoid, oid, xmin)::text FROM pg_proc WHERE oid >= 16384
+		UNION ALL SELECT ROW(tableoid, oid, xmin)::text FROM pg_operator WHERE oid >= 16384
+		UNION ALL SELECT ROW(tableoid, oid, xmin)::text FROM pg_cast WHERE oid >= 16384) AS seen`)
+	if err != nil {
+		return err
+	}
+	in.shape = rows[0][0]
+	return nil
 }
 
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {

@@ -97,7 +97,12 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 		host, _ := os.Hostname()
 		in.scope = "sqlite:" + host + ":" + file
 	}
-	rows, err := q.Query(ctx, "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table','view','trigger') ORDER BY 1, 2")
+	rows, err := q.Query(ctx, "PRAGMA main.schema_version") // counts whatever changes the schema
+	if err != nil {
+		return nil, err
+	}
+	in.shape = rows[0][0]
+	rows, err = q.Query(ctx, "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table','view','trigger') ORDER BY 1, 2")
 	if err != nil {
 		return nil, err
 	}
