@@ -15,8 +15,7 @@ import (
 // which is nobody else's: what a caller does to its bytes stays with him.
 type kept struct {
 	r      *result
-	types  *decoding // nil: not needed yet, or no more
-	read   int       // rows so far
+	read   int // rows so far
 	row    []byte
 	values [][]byte // of the current row, in row; nil before the first
 	plans  []pgtype.ScanPlan
@@ -24,6 +23,9 @@ type kept struct {
 	fields []pgconn.FieldDescription
 	err    error
 	closed bool
+
+	decoding *decoding // nil: not needed yet, or given back
+	lent     bool      // it is the caller's as well
 
 	fewValues [few][]byte
 	fewPlans  [few]pgtype.ScanPlan
@@ -44,9 +46,9 @@ func (k *kept) Close() {
 	}
 	k.closed = true
 	k.values, k.plans, k.dests = nil, nil, nil
-	if k.types != nil {
-		k.types.done()
-		k.types = nil
+	if k.decoding != nil && !k.lent {
+		k.decoding.done()
+		k.decoding = nil
 	}
 }
 
@@ -77,14 +79,21 @@ func (k *kept) FieldDescriptions() []pgconn.FieldDescription {
 	return k.fields
 }
 
+// TypeMap is the caller's to keep: like a connection's it is of use after the rows are closed.
 func (k *kept) TypeMap() *pgtype.Map {
-	if k.types == nil {
-		if k.r.decoder == nil || k.closed {
-			return nil
-		}
-		k.types = k.r.decoder.take(k.r.types)
+	if k.r.decoder == nil {
+		return nil
 	}
-	return k.types.types
+	k.lent = true
+	return k.types()
+}
+
+// types is the map that these rows are decoded with.
+func (k *kept) types() *pgtype.Map {
+	if k.decoding == nil {
+		k.decoding = k.r.decoder.take(k.r.types)
+	}
+	return k.decoding.types
 }
 
 func (k *kept) Next() bool {
@@ -149,7 +158,7 @@ func (k *kept) Scan(dest ...any) error {
 			continue
 		}
 		if t := reflect.TypeOf(d); k.dests[i] != t {
-			k.plans[i], k.dests[i] = k.TypeMap().PlanScan(fields[i].DataTypeOID, fields[i].Format, d), t
+			k.plans[i], k.dests[i] = k.types().PlanScan(fields[i].DataTypeOID, fields[i].Format, d), t
 		}
 		if err := k.plans[i].Scan(k.values[i], d); err != nil {
 			return k.fatal(pgx.ScanArgError{ColumnIndex: i, FieldName: fields[i].Name, Err: err})
@@ -178,8 +187,9 @@ func (k *kept) value(f *pgconn.FieldDescription, raw []byte) (any, error) {
 	if raw == nil {
 		return nil, nil
 	}
-	if t, ok := k.TypeMap().TypeForOID(f.DataTypeOID); ok {
-		return t.Codec.DecodeValue(k.TypeMap(), f.DataTypeOID, f.Format, raw)
+	m := k.types()
+	if t, ok := m.TypeForOID(f.DataTypeOID); ok {
+		return t.Codec.DecodeValue(m, f.DataTypeOID, f.Format, raw)
 	}
 	switch f.Format {
 	case pgx.TextFormatCode:
@@ -194,12 +204,12 @@ func (k *kept) value(f *pgconn.FieldDescription, raw []byte) (any, error) {
 type first struct{ rows pgx.Rows }
 
 func (f first) Scan(dest ...any) error {
+	defer f.rows.Close() // also when a destination panics
 	if err := f.rows.Err(); err != nil {
 		return err
 	}
 	for _, d := range dest {
 		if _, ok := d.(*pgtype.DriverBytes); ok {
-			f.rows.Close()
 			return errors.New("cannot scan into *pgtype.DriverBytes from QueryRow")
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"sync"
 	"testing"
 	"time"
 
@@ -116,43 +115,33 @@ func TestBytesAreTheCallers(t *testing.T) {
 	}
 }
 
-// Enums remember what they have decoded: hits of the same rows in many goroutines must not share that. With the types of
-// the connection itself the race detector finds it.
-func TestDecodingIsNotShared(t *testing.T) {
-	base := newBase(t, types...)
-	must(t, base, "CREATE TABLE m (id INT PRIMARY KEY, v mood, vs mood[], p price[])",
-		"INSERT INTO m SELECT i, 'sad', '{sad,glad}', ARRAY[ROW(1, 'glad')::price] FROM generate_series(1, 20) i")
-	db := openOn(t, t.Context(), newPool(t, base.Config().ConnString(), func(c *pgxpool.Config) { c.AfterConnect = register }))
-	q := "SELECT v, vs, p FROM m ORDER BY id"
-	db.keeps(t, q)
-	var wg sync.WaitGroup
-	begin := make(chan struct{})
-	for range 8 {
-		wg.Go(func() {
-			<-begin
-			for range 20 {
-				rows, err := db.Query(t.Context(), q)
-				if err != nil {
-					t.Error(err)
-					return
+// A destination that panics leaves no connection behind. Without the deferred Close a write's is lost.
+func TestScanPanics(t *testing.T) {
+	base := newBase(t, items, "INSERT INTO items VALUES (1, 'one', 5)")
+	db := openOn(t, t.Context(), newPool(t, base.Config().ConnString(), func(c *pgxpool.Config) { c.MaxConns = 1 }))
+	read := "SELECT id FROM items"
+	db.keeps(t, read)
+	for _, q := range []string{read, "UPDATE items SET price = 6 RETURNING id"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: the panic was swallowed", q)
 				}
-				var v string
-				var vs []string
-				var p []priceOf
-				if _, err := pgx.ForEachRow(rows, []any{&v, &vs, &p}, func() error {
-					if v != "sad" || fmt.Sprint(vs) != "[sad glad]" || *p[0].How != "glad" {
-						return fmt.Errorf("%s %v %v", v, vs, p)
-					}
-					return nil
-				}); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+			}()
+			db.QueryRow(t.Context(), q).Scan(panics{})
+		}()
+		if n := db.pool.Stat().AcquiredConns(); n != 0 {
+			t.Fatalf("%s: %d connections never come back", q, n)
+		}
 	}
-	close(begin)
-	wg.Wait()
+	if got := one[int](t, db, "SELECT price FROM items"); got != 6 {
+		t.Error(got)
+	}
 }
+
+type panics struct{}
+
+func (panics) Scan(any) error { panic("a destination") }
 
 // pgx's own helpers, named arguments and rewriters work on hits, and different ways to ask are different keys.
 func TestWaysToAsk(t *testing.T) {
