@@ -44,6 +44,37 @@ func registered(m *pgtype.Map, fields []pgconn.FieldDescription) []*pgtype.Type 
 	return found
 }
 
+// private reports whether values of one of these fields name their types themselves, as records do, value by value: which
+// are to be adopted cannot be told, and the connection's own are not to be shared.
+func private(m *pgtype.Map, fields []pgconn.FieldDescription) bool {
+	for i := range fields {
+		if t, ok := m.TypeForOID(fields[i].DataTypeOID); ok && holdsRecords(t) {
+			return true
+		}
+	}
+	return false
+}
+
+func holdsRecords(t *pgtype.Type) bool {
+	switch t.OID {
+	case pgtype.RecordOID, pgtype.RecordArrayOID:
+		return true
+	}
+	switch c := t.Codec.(type) {
+	case pgtype.RecordCodec, *pgtype.RecordCodec:
+		return true
+	case *pgtype.ArrayCodec:
+		return holdsRecords(c.ElementType)
+	case *pgtype.RangeCodec:
+		return holdsRecords(c.ElementType)
+	case *pgtype.MultirangeCodec:
+		return holdsRecords(c.ElementType)
+	case *pgtype.CompositeCodec:
+		return slices.ContainsFunc(c.Fields, func(f pgtype.CompositeCodecField) bool { return holdsRecords(f.Type) })
+	}
+	return false
+}
+
 // knows reports whether d decodes these types as they are registered now.
 func (d *decoder) knows(types []*pgtype.Type) bool {
 	for _, t := range types {

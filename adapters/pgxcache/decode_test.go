@@ -2,6 +2,7 @@ package pgxcache
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -46,6 +47,27 @@ func TestDecodingIsNotShared(t *testing.T) {
 	}
 	close(begin)
 	wg.Wait()
+}
+
+// A record names its types row by row, so no hit could decode it with types of its own: with those of the connection the
+// process dies of two at once. Without the refusal both are kept.
+func TestRecordsAreNotKept(t *testing.T) {
+	base := newBase(t, types...)
+	must(t, base, "CREATE TABLE m (id INT PRIMARY KEY, v mood)", "INSERT INTO m VALUES (1, 'sad')")
+	db := openOn(t, t.Context(), newPool(t, base.Config().ConnString(), func(c *pgxpool.Config) { c.AfterConnect = register }))
+	for _, q := range []string{"SELECT id, ROW(v, id) FROM m", "SELECT array_agg(ROW(v, id)) FROM m"} {
+		if n := db.hits(func() {
+			for range 3 {
+				rows, _ := db.Query(t.Context(), q)
+				got, err := pgx.CollectRows(rows, pgx.RowToMap)
+				if !strings.Contains(fmt.Sprint(got), "[sad 1]") || err != nil {
+					t.Error(got, err)
+				}
+			}
+		}); n != 0 || !strings.Contains(db.Explain(q).Why, "decode") {
+			t.Errorf("%s: %d hits, %v", q, n, db.Explain(q))
+		}
+	}
 }
 
 // The map of a hit is its caller's: of use after the end of the rows, and nobody else's by then. With it given back at the

@@ -290,6 +290,35 @@ func TestNotKept(t *testing.T) {
 	}
 }
 
+// An answer beyond the caps is not read to its end, which may never come, before its caller sees a row. With the query
+// not cancelled this waits for a million billion rows.
+func TestHugeIsNotDrained(t *testing.T) {
+	base := newBase(t, "CREATE TABLE n (i INT)", "INSERT INTO n SELECT generate_series(1, 1000)")
+	db := open(t, base, func(o *Options) { o.MaxRows = 10 })
+	q := "SELECT a.i FROM n a, n b, n c, n d, n e"
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	rows, err := db.Query(ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if !rows.Next() {
+			t.Fatal("no row:", rows.Err())
+		}
+	}
+	cancel()
+	rows.Close()
+	if e := db.Explain(q); e.Cached {
+		t.Error(e)
+	}
+	for end := time.Now().Add(20 * time.Second); db.pool.Stat().AcquiredConns() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) { // the pool closes them on its own
+			t.Fatalf("%d connections are not given back", db.pool.Stat().AcquiredConns())
+		}
+	}
+}
+
 // NoCache, MaxStaleness, the recorder, Names and Touch are as with sqlcache.
 func TestContext(t *testing.T) {
 	base := newBase(t, items, "INSERT INTO items VALUES (1, 'one', 5)")

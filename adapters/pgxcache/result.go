@@ -1,6 +1,7 @@
 package pgxcache
 
 import (
+	"context"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -39,8 +40,9 @@ type late struct{ error }
 
 func (l late) Unwrap() error { return l.error }
 
-// collect reads rows to their end, within the caps. Only a clean end counts.
-func collect(rows pgx.Rows, opts *sqlengine.Options) (sqlengine.Answer, error) {
+// collect reads rows to their end, within the caps. Only a clean end counts. Beyond the caps the query is cancelled, which
+// costs the connection: to read on could take minutes.
+func collect(rows pgx.Rows, cancel func(), opts *sqlengine.Options) (sqlengine.Answer, error) {
 	defer rows.Close()
 	r := &result{}
 	for rows.Next() {
@@ -58,11 +60,13 @@ func collect(rows pgx.Rows, opts *sqlengine.Options) (sqlengine.Answer, error) {
 			}
 			r.ends = append(r.ends, uint32(len(r.data)))
 			if int64(len(r.data)) > opts.MaxResultBytes {
+				cancel()
 				return sqlengine.TooLarge, nil
 			}
 		}
 		r.widest = max(r.widest, len(r.data)-start)
 		if r.rows++; r.rows > opts.MaxRows {
+			cancel()
 			return sqlengine.TooLarge, nil
 		}
 	}
@@ -79,15 +83,26 @@ func collect(rows pgx.Rows, opts *sqlengine.Options) (sqlengine.Answer, error) {
 }
 
 // fetch asks on l for the whole of an answer, and how l would decode it.
-func (l *link) fetch(rows pgx.Rows, opts *sqlengine.Options) (sqlengine.Answer, error) {
-	ans, err := collect(rows, opts)
-	if r, ok := ans.(*result); ok {
-		m := l.pgx().TypeMap()
-		r.types = registered(m, r.fields)
-		if l.known.decoder == nil || !l.known.decoder.knows(r.types) {
-			l.known.decoder = newDecoder(m)
-		}
-		r.decoder = l.known.decoder
+func (l *link) fetch(ctx context.Context, opts *sqlengine.Options, sql string, args []any) (sqlengine.Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := l.pgx().Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
 	}
-	return ans, err
+	ans, err := collect(rows, cancel, opts)
+	r, ok := ans.(*result)
+	if !ok {
+		return ans, err
+	}
+	m := l.pgx().TypeMap()
+	if private(m, r.fields) {
+		return sqlengine.Private, nil
+	}
+	r.types = registered(m, r.fields)
+	if l.known.decoder == nil || !l.known.decoder.knows(r.types) {
+		l.known.decoder = newDecoder(m)
+	}
+	r.decoder = l.known.decoder
+	return r, nil
 }

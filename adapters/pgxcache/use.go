@@ -73,12 +73,7 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 		return nil, nil
 	}
 	ans, err := db.engine.Ask(ctx, st, string(key), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
-		k := l.(*link)
-		rows, err := k.pgx().Query(ctx, sql, c.with(own)...)
-		if err != nil {
-			return nil, err
-		}
-		return k.fetch(rows, db.opts)
+		return l.(*link).fetch(ctx, db.opts, sql, c.with(own))
 	})
 	if err != nil {
 		return tell(err)

@@ -23,7 +23,7 @@ func (e *Engine) Explain(query string) Explanation {
 		x.Writes = []string{allTables}
 	}
 	if x.Cached && st.oversize.now() {
-		x.Cached, x.Why = false, "its last answer was larger than Options.MaxRows or MaxResultBytes"
+		x.Cached, x.Why = false, st.oversize.why()
 	}
 	return x
 }

@@ -22,6 +22,7 @@ func (refusal) Size() int64 { return 0 }
 
 const (
 	TooLarge refusal = iota // what a [Fetch] returns for an answer beyond the caps
+	Private                 // and for one that only its own connection can make sense of
 	unlike                  // the session is not like the catalog's
 )
 
@@ -116,8 +117,8 @@ func (e *Engine) fetch(ctx context.Context, st *Statement, fetch Fetch) (Answer,
 			return nil, err
 		}
 		ans, err := e.fetchOn(ctx, l, fetch)
-		if ans == TooLarge {
-			st.oversize.note()
+		if ans == TooLarge || ans == Private {
+			st.oversize.note(ans.(refusal))
 		}
 		bad := err != nil && l.Broken(err)
 		e.pool.Put(l, bad || ctx.Err() != nil)
@@ -140,8 +141,11 @@ func (e *Engine) fetchOn(ctx context.Context, l Link, fetch Fetch) (Answer, erro
 	return fetch(ctx, l)
 }
 
-// oversize remembers for a while that a statement's answers are too large to keep.
-type oversize struct{ until atomic.Int64 }
+// oversize remembers for a while that a statement's answers are too large to keep, or of no use to others.
+type oversize struct {
+	until atomic.Int64
+	as    atomic.Uint32 // the refusal
+}
 
 const oversizeFor = time.Minute
 
@@ -150,4 +154,14 @@ func (o *oversize) now() bool {
 	return u != 0 && time.Now().UnixNano() < u
 }
 
-func (o *oversize) note() { o.until.Store(time.Now().Add(oversizeFor).UnixNano()) }
+func (o *oversize) note(as refusal) {
+	o.as.Store(uint32(as))
+	o.until.Store(time.Now().Add(oversizeFor).UnixNano())
+}
+
+func (o *oversize) why() string {
+	if refusal(o.as.Load()) == Private {
+		return "its last answer had a column that only its own connection can decode"
+	}
+	return "its last answer was larger than Options.MaxRows or MaxResultBytes"
+}
