@@ -58,10 +58,15 @@ func (mysql) function(name string, _ *catalog) purity {
 	return anything
 }
 
+// mysqlSettings show in answers.
+var mysqlSettings = []string{"sql_mode", "old_mode", "time_zone", "collation_connection", "character_set_client",
+	"character_set_connection", "character_set_results", "lc_time_names", "group_concat_max_len",
+	"div_precision_increment", "default_week_format", "max_sort_length", "sql_auto_is_null", "sql_select_limit"}
+
 func (mysql) variables(ctx context.Context, q Querier) (map[string]string, error) {
 	rows, err := q.Query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
-		'tx_isolation', 'transaction_isolation', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir', 'sql_mode',
-		'time_zone', 'collation_connection', 'character_set_results')`)
+		'tx_isolation', 'transaction_isolation', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir',
+		'`+strings.Join(mysqlSettings, "', '")+`')`)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +90,11 @@ func mysqlServer(v map[string]string) string {
 }
 
 func mysqlSame(v map[string]string) string {
-	return strings.Join([]string{mysqlServer(v), v["database"], v["user"], v["sql_mode"], v["time_zone"],
-		v["collation_connection"], v["character_set_results"]}, "|")
+	same := []string{mysqlServer(v), v["database"], v["user"]}
+	for _, s := range mysqlSettings {
+		same = append(same, v[s])
+	}
+	return strings.Join(same, "|")
 }
 
 func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, error) {

@@ -85,10 +85,16 @@ func (postgres) made(name, volatility, language, kind string) purity {
 	return anything
 }
 
-const postgresSession = `SELECT pg_is_in_recovery()::text, concat_ws('|', current_database(), current_user,
+// postgresSession asks for the settings that show in answers. Temporary tables hide others from their session alone.
+const postgresSession = `SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() <> 0)::text,
+	concat_ws('|', current_database(), current_user,
 	current_setting('search_path'), current_setting('TimeZone'), current_setting('DateStyle'),
 	current_setting('IntervalStyle'), current_setting('row_security'), current_setting('client_encoding'),
-	current_setting('default_text_search_config'), current_setting('lc_monetary'))`
+	current_setting('default_text_search_config'), current_setting('lc_monetary'), current_setting('lc_numeric'),
+	current_setting('lc_time'), current_setting('extra_float_digits'), current_setting('bytea_output'),
+	current_setting('xmloption'), current_setting('xmlbinary'), current_setting('transform_null_equals'),
+	current_setting('array_nulls'), current_setting('timezone_abbreviations'),
+	current_setting('standard_conforming_strings'), current_setting('gin_fuzzy_search_limit'))`
 
 func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Session, error) {
 	rows, err := q.Query(ctx, postgresSession)
@@ -99,9 +105,12 @@ func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Sess
 	if s.server == "" {
 		s.server = d.server(ctx, q)
 	}
-	s.same = rows[0][1] + "|" + s.server
-	if rows[0][0] == "true" {
+	s.same = rows[0][2] + "|" + s.server
+	switch {
+	case rows[0][0] == "true":
 		s.unfit = "the server is a replica"
+	case rows[0][1] == "true":
+		s.unfit = "the session has temporary tables"
 	}
 	return s, nil
 }

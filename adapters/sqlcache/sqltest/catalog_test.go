@@ -1,11 +1,15 @@
 package sqltest
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
 )
 
@@ -133,4 +137,55 @@ func TestSchemaUnchanged(t *testing.T) {
 			t.Errorf("%d loads of what nobody changed", n)
 		}
 	})
+}
+
+// swayed is a connector whose sessions begin with a statement that a pool's hook may run.
+type swayed struct {
+	driver.Connector
+	by *atomic.Pointer[string]
+}
+
+func (s swayed) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := s.Connector.Connect(ctx)
+	if by := s.by.Load(); err == nil && by != nil {
+		_, err = conn.(driver.ExecerContext).ExecContext(ctx, *by, nil)
+	}
+	return conn, err
+}
+
+// What a session sees by a setting, or by a temporary table, of its own is not kept for others. Without these in the
+// session's description the answers of each were kept.
+func TestSessionsUnlike(t *testing.T) {
+	for dialect, swaying := range map[string][]string{
+		"postgres": {"SET extra_float_digits = -10", "SET bytea_output = escape", "SET transform_null_equals = on",
+			"SET lc_time = 'C.UTF-8'", "SET lc_numeric = 'C.UTF-8'", "SET xmloption = document", "SET array_nulls = off",
+			"SET standard_conforming_strings = off", "CREATE TEMPORARY TABLE a AS SELECT 7 AS id"},
+		"mysql": {"SET group_concat_max_len = 10", "SET sql_auto_is_null = 1", "SET div_precision_increment = 10",
+			"SET sql_select_limit = 1", "SET lc_time_names = 'de_DE'", "SET default_week_format = 3"},
+	} {
+		b := newBase(t, dialect)
+		must(t, b.plain(t), "CREATE TABLE a (id INT)", "INSERT INTO a VALUES (1)")
+		for _, by := range append(swaying, "SELECT 1") {
+			s := swayed{b.connector(t), &atomic.Pointer[string]{}}
+			db, c := openWith(t, redisServer.Client(t), s, guard.Plan{}, func(o *sqlcache.Options) { o.MaxConns = 2 })
+			tx, err := db.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			one[int](t, tx, "SELECT id FROM a") // has the connection that read the catalog
+			s.by.Store(&by)
+			if by == "SELECT 1" {
+				serves(t, db, c, "SELECT id FROM a")
+			} else if n := hits(c, func() {
+				for range 5 {
+					one[int](t, db, "SELECT id FROM a")
+				}
+			}); n != 0 {
+				t.Errorf("%s: %s: kept for others", dialect, by)
+			}
+			if err := tx.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
