@@ -55,7 +55,8 @@
 //     without it every write flushes all.
 //   - A Redis that loses its data loses the marks. Every process that notices stores nothing for one lease; a writer that
 //     stands still for longer than that and then dies between commit and touch leaves its rows for [Options.TTL].
-//   - In PostgreSQL a text column cast to a date may hold the word today; such an answer ages unnoticed.
+//   - In PostgreSQL the word now or today may come to a cast to a date from a text column, or be put together from pieces
+//     ('n' || 'ow', $1 || $2, a literal over two lines); such an answer ages unnoticed.
 //   - A failover of the database to a replica that lacks the last commits leaves newer rows than the database's in memory.
 //
 // # Cost

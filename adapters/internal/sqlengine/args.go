@@ -32,7 +32,7 @@ func AppendArg(dst []byte, v any, dates bool) (_ []byte, own any, ok bool) {
 		if v == nil {
 			return append(dst, 'z'), nil, true
 		}
-		return AppendText(append(dst, 'x'), string(v)), slices.Clone(v), true
+		return AppendText(append(dst, 'x'), string(v)), slices.Clone(v), !(dates && speaksOfNow(string(v)))
 	case time.Time:
 		return appendTime(dst, v), nil, true
 	}
@@ -161,6 +161,9 @@ var (
 )
 
 func appendList(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) {
+	if dates && list.Type().Elem().Kind() == reflect.Uint8 && speaksOfNow(bytesOf(list)) {
+		return dst, false
+	}
 	dst = binary.AppendUvarint(append(dst, 'l'), uint64(list.Len()))
 	for i := range list.Len() {
 		if dst, ok = appendBasic(dst, list.Index(i), dates); !ok {
@@ -168,6 +171,15 @@ func appendList(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) 
 		}
 	}
 	return dst, true
+}
+
+// bytesOf is what a slice or an array of bytes says, be they of a named type.
+func bytesOf(list reflect.Value) string {
+	b := make([]byte, list.Len())
+	for i := range b {
+		b[i] = byte(list.Index(i).Uint())
+	}
+	return string(b)
 }
 
 // appendPointed writes what a pointer points to. One that says its value itself may know more than that.

@@ -1,6 +1,9 @@
 package sqlengine
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // tokenKind tells what a token may be. Only what matters to naming is told apart.
 type tokenKind uint8
@@ -175,20 +178,55 @@ func (l *lexer) quoted(q byte, k tokenKind, plain bool) {
 
 // escaped reads E'...', in which a backslash always escapes.
 func (l *lexer) escaped() {
-	start := l.at + 1
-	for i := start; i < len(l.sql); i++ {
+	var b strings.Builder
+	for i := l.at + 1; i < len(l.sql); i++ {
 		switch c := l.sql[i]; {
 		case c == '\\':
-			i++
+			r, size := unescape(l.sql[i+1:])
+			b.WriteRune(r)
+			i += size
 		case c == '\'' && i+1 < len(l.sql) && l.sql[i+1] == '\'':
+			b.WriteByte(c)
 			i++
 		case c == '\'':
 			l.at = i + 1
-			l.emit(text, l.sql[start:i])
+			l.emit(text, b.String())
 			return
+		default:
+			b.WriteByte(c)
 		}
 	}
 	l.doubt = "a quote without its match"
+}
+
+// unescape reads what is behind a backslash in E'...'. What it makes of letters is right; any other sign stands for
+// white space too.
+func unescape(s string) (r rune, size int) {
+	if s == "" {
+		return ' ', 0
+	}
+	digits, base, from := 0, 16, 1
+	switch c := s[0]; {
+	case c == 'x':
+		digits = 2
+	case c == 'u':
+		digits = 4
+	case c == 'U':
+		digits = 8
+	case c >= '0' && c <= '7':
+		digits, base, from = 3, 8, 0
+	case strings.IndexByte("bfnrt", c) >= 0:
+		return ' ', 1
+	}
+	for n := min(len(s), from+digits); n > from; n-- {
+		if v, err := strconv.ParseUint(s[from:n], base, 32); err == nil {
+			if base == 8 {
+				v &= 0xff // as the server does
+			}
+			return rune(v), n
+		}
+	}
+	return rune(s[0]), 1
 }
 
 func (l *lexer) bracketed() {
