@@ -112,14 +112,15 @@ func (db *DB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 // Begin is BeginTx without options.
 func (db *DB) Begin(ctx context.Context) (pgx.Tx, error) { return db.BeginTx(ctx, pgx.TxOptions{}) }
 
-// BeginTx begins a transaction. It reads the database, never memory; what it writes is marked before its COMMIT.
+// BeginTx begins a transaction. It reads the database, never memory; what it writes is marked before its COMMIT. With a
+// BeginQuery or CommitQuery that does more than its name says, it counts as a write to every table.
 func (db *DB) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
 	if db.engine.Closed() {
 		return nil, sqlcache.ErrClosed
 	}
 	u := db.use()
 	t := &Tx{u: u}
-	err := u.Begin(ctx, func(l sqlengine.Link) (err error) {
+	err := u.Begin(ctx, u.Plain(ctx, opts.BeginQuery, opts.CommitQuery), func(l sqlengine.Link) (err error) {
 		t.inner, err = l.(*link).pgx().BeginTx(ctx, opts)
 		return err
 	})

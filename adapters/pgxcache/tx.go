@@ -49,7 +49,7 @@ func (t *Tx) Commit(ctx context.Context) error {
 	})
 }
 
-// Rollback tells nobody anything. After Commit it returns pgx.ErrTxClosed.
+// Rollback tells nobody anything, unless somebody asked for [Tx.Conn]. After Commit it returns pgx.ErrTxClosed.
 func (t *Tx) Rollback(ctx context.Context) error {
 	rollback := func() error { return t.inner.Rollback(ctx) }
 	if t.outer != nil || !t.u.InTx() {
@@ -106,12 +106,11 @@ func (t *Tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDe
 	return t.inner.Prepare(ctx, name, sql)
 }
 
-// Conn is the connection itself. Nobody sees what is done with it, so the transaction counts as a write to every table
-// and its session as changed.
+// Conn is the connection itself. Nobody sees what is done with it, so the transaction counts as a write to every table,
+// rolled back or not, and its session as changed.
 func (t *Tx) Conn() *pgx.Conn {
 	if t.u.InTx() {
-		t.u.WroteAll()
-		t.u.Link.State().Tainted = true
+		t.u.Handed()
 	}
 	return t.inner.Conn()
 }

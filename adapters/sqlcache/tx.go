@@ -20,7 +20,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		return nil, driver.ErrBadConn
 	}
 	t := &tx{conn: c}
-	err := c.Use.Begin(ctx, func(l sqlengine.Link) (err error) {
+	err := c.Use.Begin(ctx, true, func(l sqlengine.Link) (err error) {
 		r := l.(*real)
 		if b, ok := r.conn.(driver.ConnBeginTx); ok {
 			t.inner, err = b.BeginTx(ctx, opts)

@@ -24,6 +24,7 @@ type State struct {
 	ID      string // what the session holds while it lives: names it in marks
 	Held    bool
 	Tainted bool // the session is not like a fresh one any more
+	Loose   bool // it is not known whether a transaction is open
 }
 
 // NewID names a session among all that ever were.

@@ -32,6 +32,7 @@ type Statement struct {
 	written  []string          // tables written, with all that falls with them; allTables alone: any
 	deps     []invalidate.Name // what a kept answer falls with
 	atOnce   bool              // commits by itself even inside a transaction, or cannot be rolled back
+	loose    bool              // may begin or end a transaction unseen
 	ddl      bool
 	missing  bool         // names a relation that the catalog does not have: it may be out of date
 	oversize oversize     // whether its answers are too large
@@ -47,7 +48,7 @@ const (
 func (cat *catalog) analyse(query string) *Statement {
 	tokens, doubt := lex(query, cat.dialect.syntax())
 	if doubt != "" {
-		return cat.flush("not understood: " + doubt)
+		return cat.unknown("not understood: " + doubt)
 	}
 	parts := split(tokens)
 	switch len(parts) {
@@ -86,6 +87,11 @@ func (cat *catalog) several(parts [][]token) *Statement {
 func (cat *catalog) union(parts []*Statement) *Statement {
 	all := &Statement{class: passes, why: "several statements"}
 	for _, st := range parts {
+		if st.loose || st.class == begins || st.class == commits || st.class == rollsBack {
+			return cat.unknown("several statements, one of them " + st.why)
+		}
+	}
+	for _, st := range parts {
 		switch {
 		case st.class >= flushes:
 			return cat.flush("several statements, one of them " + st.why)
@@ -107,6 +113,13 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 func (cat *catalog) flush(why string) *Statement {
 	return &Statement{class: flushes, why: why, taints: true, written: []string{allTables, catalogTag},
 		atOnce: cat.dialect.Name() == "mysql"}
+}
+
+// unknown is flush for what may also begin or end a transaction, so that nobody can say what the texts after it commit.
+func (cat *catalog) unknown(why string) *Statement {
+	st := cat.flush(why)
+	st.atOnce, st.loose = true, true
+	return st
 }
 
 func (cat *catalog) pass(why string) *Statement { return &Statement{class: passes, why: why} }
@@ -140,9 +153,14 @@ func (cat *catalog) one(tokens []token) *Statement {
 	case "create", "alter", "drop", "truncate", "rename", "grant", "revoke", "comment", "refresh", "reindex":
 		st := cat.flush(strings.ToUpper(first))
 		st.ddl = true
+		st.loose = st.atOnce // it commits
 		return st
+	case "call", "copy", "do", "execute", "lock", "notify":
+		if cat.dialect.Name() != "mysql" { // in a transaction they cannot end it
+			return cat.flush("not understood: " + strings.ToUpper(first))
+		}
 	}
-	return cat.flush("not understood: " + strings.ToUpper(first))
+	return cat.unknown("not understood: " + strings.ToUpper(first))
 }
 
 // query is SELECT and what else may be a pure read.
@@ -242,12 +260,13 @@ func (cat *catalog) control(first string, tokens []token) *Statement {
 	}
 	for _, t := range tokens {
 		if !t.is(",") && (t.kind != word || !controlWords[t.text]) {
-			return cat.flush("not understood: " + strings.ToUpper(first) + " ... " + t.text)
+			return cat.unknown("not understood: " + strings.ToUpper(first) + " ... " + t.text)
 		}
 	}
-	if has("chain") && !has("no") || has("release") {
-		return cat.flush(strings.ToUpper(first) + " AND CHAIN")
+	if has("release") {
+		return cat.unknown(strings.ToUpper(first) + " RELEASE")
 	}
+	st.loose = has("chain") && !has("no")
 	switch first {
 	case "begin", "start":
 		st.class = begins
@@ -267,6 +286,9 @@ freelist_count module_list pragma_list`)
 func (cat *catalog) setting(first string, tokens []token) *Statement {
 	st := &Statement{class: passes, why: "changes the session", taints: true}
 	has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
+	if cat.dialect.Name() == "mysql" && (first == "reset" || has("autocommit") || has("password")) {
+		return cat.unknown(strings.ToUpper(first) + " that commits")
+	}
 	switch first {
 	case "pragma":
 		for i, t := range tokens {

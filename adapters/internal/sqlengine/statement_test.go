@@ -80,7 +80,7 @@ var everywhere = []sqlCase{
 	{"BEGIN", begins, ""}, {"COMMIT", commits, ""}, {"ROLLBACK", rollsBack, ""},
 	{"SAVEPOINT a", savepoints, ""}, {"ROLLBACK TO SAVEPOINT a", savepoints, ""}, {"RELEASE SAVEPOINT a", savepoints, ""},
 	{"BEGIN NOT ATOMIC SELECT 1", flushes, "*"},
-	{"COMMIT AND CHAIN", flushes, "*"},
+	{"COMMIT AND CHAIN", commits, ""}, {"ROLLBACK AND CHAIN", rollsBack, ""}, {"COMMIT RELEASE", flushes, "*"},
 	{"EXPLAIN ANALYZE DELETE FROM users", flushes, "*"},
 	{"EXPLAIN DELETE FROM users", passes, ""},
 	{"", passes, ""}, {";;", passes, ""},
@@ -134,6 +134,7 @@ var only = map[string][]sqlCase{
 		{"SELECT CONVERT(name USING utf8mb4) FROM users", reads, "public.users"},
 		{"SET STATEMENT x=1 FOR DELETE FROM users", flushes, "*"},
 		{"START TRANSACTION WITH CONSISTENT SNAPSHOT", begins, ""},
+		{"SET autocommit = 0", flushes, "*"}, {"SET @@autocommit=1", flushes, "*"}, {"SET x = 1, @@session.autocommit = 1", flushes, "*"},
 	},
 	"sqlite": {
 		{"SELECT * FROM [users]", reads, "public.users"}, {"SELECT * FROM `users`", reads, "public.users"},

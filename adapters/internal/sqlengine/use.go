@@ -43,6 +43,9 @@ func (u *Use) Saw(err error) error {
 	if err != nil && u.Link != nil && u.Link.Broken(err) {
 		u.Broken = true
 	}
+	if err != nil && u.tx != nil && u.fragile() {
+		u.tx.loose = true
+	}
 	return err
 }
 
@@ -73,6 +76,18 @@ func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, err
 		parts = parts[1:]
 	}
 	return a.cat.union(parts), nil
+}
+
+// Plain reports whether begin and commit, "" for the driver's own, do no more than to begin and to commit.
+func (u *Use) Plain(ctx context.Context, begin, commit string) bool {
+	is := func(query string, want class) bool {
+		if query == "" {
+			return true
+		}
+		st, err := u.Analyse(ctx, query)
+		return err == nil && st.class == want && !st.loose
+	}
+	return is(begin, begins) && is(commit, commits)
 }
 
 func (u *Use) analysis(ctx context.Context) (a *analysis, fresh bool, err error) {

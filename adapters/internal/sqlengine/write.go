@@ -8,10 +8,15 @@ import (
 	"time"
 )
 
+// everything is what may have been written by whatever is not understood.
+var everything = []string{allTables, catalogTag}
+
 // tx is a transaction: reads pass by, and what is written is collected. Nothing is told of before the commit.
 type tx struct {
 	written map[string]bool
 	text    bool // begun by a statement, and so ended by one
+	loose   bool // an error may have ended it
+	raw     bool // somebody has its connection
 }
 
 func (t *tx) write(tables []string) {
@@ -30,16 +35,28 @@ func (t *tx) tables() []string {
 	return slices.Sorted(maps.Keys(t.written))
 }
 
-// Begin begins a transaction.
-func (u *Use) Begin(ctx context.Context, begin func(Link) error) error {
+// Begin begins a transaction. plain is false where begin, or the commit to come, may do more than that.
+func (u *Use) Begin(ctx context.Context, plain bool, begin func(Link) error) error {
 	l, err := u.Attach(ctx)
 	if err != nil {
 		return err
 	}
-	if err := u.Saw(begin(l)); err != nil {
+	if !plain {
+		u.loosen()
+	}
+	finish := u.Saw
+	if u.loose() { // in MySQL it commits what is open
+		if finish, err = u.protect(ctx, everything); err != nil {
+			return err
+		}
+	}
+	if err := finish(begin(l)); err != nil {
 		return err
 	}
 	u.tx = &tx{written: map[string]bool{}}
+	if u.loose() {
+		u.tx.write(everything)
+	}
 	return nil
 }
 
@@ -49,13 +66,40 @@ func (u *Use) Began(st *Statement) {
 	u.tx.write(st.written)
 }
 
-// WroteAll notes that the transaction may have written anything.
-func (u *Use) WroteAll() { u.tx.write([]string{allTables, catalogTag}) }
+// Handed notes that somebody has the transaction's connection: anything may have been written, and committed.
+func (u *Use) Handed() {
+	u.tx.write(everything)
+	u.tx.raw = true
+	u.loosen()
+}
+
+// loosen notes that it is not known any more whether a transaction is open. From here on every write is told of as if it
+// committed by itself, and with the transaction's commit again.
+func (u *Use) loosen() {
+	s := u.Link.State()
+	s.Loose, s.Tainted = true, true
+}
+
+// loose: see loosen. An error counts where it may roll the whole transaction back, so that the next statement commits by
+// itself; but then the transaction's own end puts that right.
+func (u *Use) loose() bool { return u.Link.State().Loose || u.tx != nil && u.tx.loose }
+
+// fragile reports whether an error may have ended the transaction: in MySQL and SQLite some do. PostgreSQL lets nothing in
+// any more until it is ended.
+func (u *Use) fragile() bool { return u.Engine.dialect.Name() != "postgres" }
+
+// over notes the transaction's end. Where one that failed may go on, its connection is for nobody else.
+func (u *Use) over(err error) {
+	if err != nil && u.fragile() {
+		u.loosen()
+	}
+	u.tx = nil
+}
 
 // Commit tells of what the transaction wrote, before commit and after. An unknown outcome counts as a commit. If it
 // cannot be told of, rollback is called instead; its error means that the connection is of no use any more.
-func (u *Use) Commit(ctx context.Context, commit, rollback func() error) error {
-	defer func() { u.tx = nil }()
+func (u *Use) Commit(ctx context.Context, commit, rollback func() error) (err error) {
+	defer func() { u.over(err) }()
 	if len(u.tx.written) == 0 {
 		return u.Saw(commit())
 	}
@@ -69,10 +113,16 @@ func (u *Use) Commit(ctx context.Context, commit, rollback func() error) error {
 	return finish(commit())
 }
 
-// Rollback publishes nothing: nothing was said yet.
-func (u *Use) Rollback(rollback func() error) error {
-	defer func() { u.tx = nil }()
-	return u.Saw(rollback())
+// Rollback publishes nothing: nothing was said yet. Only who had the connection may have committed.
+func (u *Use) Rollback(rollback func() error) (err error) {
+	defer func() { u.over(err) }()
+	err = u.Saw(rollback())
+	if u.tx.raw {
+		if serr := u.Engine.marks.settle(&mark{tables: everything}); serr != nil {
+			u.Engine.warn("a write is announced later", serr)
+		}
+	}
+	return err
 }
 
 // Around runs a statement as its class demands. finish, if not nil, is to be called with the statement's outcome when
@@ -83,34 +133,31 @@ func (u *Use) Around(ctx context.Context, st *Statement, run func(Link) error) (
 		return nil, err
 	}
 	state := l.State()
-	plain := func() (func(error) error, error) { return nil, u.Saw(run(l)) }
 	switch st.class {
 	case reads, passes, savepoints:
 		if st.taints && !(st.local && u.tx != nil) {
 			state.Tainted, state.Held = true, false
 		}
-		return plain()
+		return nil, u.Saw(run(l))
 	case begins:
+		if u.tx != nil || state.Loose { // it may end one as well
+			return u.write(ctx, &Statement{class: flushes, written: everything, atOnce: true, loose: true}, run)
+		}
 		state.Tainted = true
-		if u.tx == nil {
-			if err := Hold(ctx, u.Engine.dialect, l); err != nil {
-				return nil, u.Saw(err)
-			}
-			if err := u.Saw(run(l)); err != nil {
-				return nil, err
-			}
-			u.tx = &tx{written: map[string]bool{}, text: true}
-			return nil, nil
+		if err := Hold(ctx, u.Engine.dialect, l); err != nil {
+			return nil, u.Saw(err)
 		}
-		return u.write(ctx, &Statement{class: flushes, written: []string{allTables, catalogTag}, atOnce: true}, run)
+		if err := u.Saw(run(l)); err != nil {
+			return nil, err
+		}
+		u.tx = &tx{written: map[string]bool{}, text: true}
+		return nil, nil
 	case rollsBack:
-		_, err := plain()
-		if err == nil {
-			u.ended()
-		}
+		err := u.Saw(run(l))
+		u.ended(st, err)
 		return nil, err
 	case commits:
-		return u.commitText(ctx, run)
+		return nil, u.commitText(ctx, st, run)
 	}
 	if st.taints {
 		state.Tainted = true
@@ -119,42 +166,46 @@ func (u *Use) Around(ctx context.Context, st *Statement, run func(Link) error) (
 	return u.write(ctx, st, run)
 }
 
-// ended notes that a transaction's end was sent as a statement. One that was not begun so is still to be ended.
-func (u *Use) ended() {
-	if u.tx != nil && u.tx.text {
+// ended notes that a transaction's end was sent as a statement, and what came of it. One that was begun by a statement
+// is over then; one of the driver's is still to be ended, and nobody knows what is open until then.
+func (u *Use) ended(st *Statement, err error) {
+	switch {
+	case st.loose:
+		u.loosen()
+	case u.tx == nil:
+	case u.tx.text && err == nil:
 		u.tx = nil
+	default:
+		u.loosen()
 	}
 }
 
 // commitText is COMMIT as a statement. One that ends no transaction we know of may commit anything.
-func (u *Use) commitText(ctx context.Context, run func(Link) error) (func(error) error, error) {
-	tables := []string{allTables, catalogTag}
+func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) error) error {
+	tables := everything
 	if u.tx != nil {
-		if len(u.tx.written) == 0 {
-			err := u.Saw(run(u.Link))
-			if err == nil {
-				u.ended()
-			}
-			return nil, err
-		}
 		tables = u.tx.tables()
 	}
-	finish, err := u.protect(ctx, tables)
-	if err != nil {
-		return nil, err // the transaction is still open: the caller rolls back
+	finish := u.Saw
+	if len(tables) > 0 {
+		var err error
+		if finish, err = u.protect(ctx, tables); err != nil {
+			return err // the transaction is still open: the caller rolls back
+		}
 	}
-	err = finish(run(u.Link))
-	if err == nil {
-		u.ended()
-	}
-	return nil, err
+	err := finish(run(u.Link))
+	u.ended(st, err)
+	return err
 }
 
 // write runs a statement that writes st.written: in a transaction it collects them, else it commits by itself.
 func (u *Use) write(ctx context.Context, st *Statement, run func(Link) error) (func(error) error, error) {
+	if st.loose {
+		u.loosen()
+	}
 	if u.tx != nil {
 		u.tx.write(st.written)
-		if !st.atOnce {
+		if !st.atOnce && !u.loose() {
 			return nil, u.Saw(run(u.Link))
 		}
 	}

@@ -1,0 +1,111 @@
+package pgxcache
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What is committed by other ways than Commit, in transactions that are rolled back at their end, is seen as any write.
+// Seen to fail with loosen doing nothing (all but the chain and the texts with a COMMIT in them), with unknown being flush
+// (those, and the batch), and with Rollback telling nobody of a transaction whose connection was asked for.
+func TestHiddenCommits(t *testing.T) {
+	a, b := shop(t)
+	ctx := t.Context()
+	const up = "UPDATE items SET price = price + 1 WHERE id = 1"
+	texts := func(texts ...string) func(pgx.Tx) error {
+		return func(tx pgx.Tx) error {
+			for _, text := range texts {
+				if _, err := tx.Exec(ctx, text); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	batch := func(texts ...string) func(pgx.Tx) error {
+		return func(tx pgx.Tx) error {
+			b := &pgx.Batch{}
+			for _, text := range texts {
+				b.Queue(text)
+			}
+			return tx.SendBatch(ctx, b).Close()
+		}
+	}
+	v := 0
+	for _, way := range []struct {
+		name string
+		run  func(pgx.Tx) error
+	}{
+		{"COMMIT AND CHAIN", texts(up, "COMMIT AND CHAIN")},
+		{"several in one text", texts(up + "; COMMIT; BEGIN")},
+		{"after COMMIT", texts("COMMIT", up)},
+		{"after END WORK", texts("END WORK", up)},
+		{"after ROLLBACK", texts("ROLLBACK", up)},
+		{"after both", texts("ROLLBACK", "BEGIN", up, "COMMIT", "BEGIN")},
+		{"a batch with COMMIT", batch(up, "COMMIT")},
+		{"a batch after COMMIT", func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "COMMIT"); err != nil {
+				return err
+			}
+			return batch(up)(tx)
+		}},
+		{"rows after ROLLBACK", func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "ROLLBACK"); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, up+" RETURNING id").Scan(new(int))
+		}},
+		{"a prepared COMMIT", func(tx pgx.Tx) error {
+			if _, err := tx.Prepare(ctx, "done", "COMMIT"); err != nil {
+				return err
+			}
+			return texts(up, "done")(tx)
+		}},
+		{"the connection's COMMIT", func(tx pgx.Tx) error {
+			_, err := tx.Conn().Exec(ctx, up+"; COMMIT")
+			return err
+		}},
+	} {
+		tx, err := a.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := way.run(tx); err != nil {
+			t.Fatalf("%s: %v", way.name, err)
+		}
+		tx.Rollback(ctx)
+		v++
+		sees(t, way.name, v, a, b)
+	}
+	for _, o := range []pgx.TxOptions{
+		{BeginQuery: "BEGIN; " + up},
+		{CommitQuery: up + "; COMMIT"},
+		{BeginQuery: up + "; COMMIT; BEGIN ISOLATION LEVEL SERIALIZABLE", CommitQuery: "ROLLBACK"},
+	} {
+		// The last of them is said to have failed by pgx, which it has.
+		pgx.BeginTxFunc(ctx, a, o, func(pgx.Tx) error { return nil })
+		v++
+		sees(t, o.BeginQuery+" ... "+o.CommitQuery, v, a, b)
+	}
+	if n := a.pool.Stat().AcquiredConns(); n != 0 {
+		t.Errorf("%d connections are not given back", n)
+	}
+}
+
+// What begins and commits a transaction by other words than pgx's is no more than that.
+func TestPlainBeginQuery(t *testing.T) {
+	a, b := shop(t)
+	flushes := a.Stats().Flushes
+	o := pgx.TxOptions{BeginQuery: "begin isolation level repeatable read", CommitQuery: "END"}
+	if err := pgx.BeginTxFunc(t.Context(), a, o, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE items SET price = 3")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.Stats().Flushes - flushes; n != 0 {
+		t.Errorf("%d flushes", n)
+	}
+	sees(t, o.BeginQuery, 3, a, b)
+}
