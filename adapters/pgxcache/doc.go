@@ -16,12 +16,14 @@
 // shared by all who want the same answer, takes a connection of the pool. What is kept are the server's own bytes with
 // their formats and types: they are scanned by pgx's own plans, into whatever pgx can scan them into. A key is the text,
 // the arguments with their Go types, and the QueryExecMode and QueryResultFormats among them; named arguments are
-// replaced first. An argument whose meaning cannot be told, QueryResultFormatsByOID and other rewriters pass by.
+// replaced first. An argument whose meaning cannot be told, one that its owner may change meanwhile (a struct that holds
+// pointers, other than to a [math/big.Int], slices or maps), QueryResultFormatsByOID and other rewriters pass by. So does an
+// answer with records, as ROW(a, b) makes them: only its own connection can decode those.
 //
 // Types that were registered on the connection of the load decode a hit too. Register them in the pool's AfterConnect,
-// on every connection. Codecs of your own must be fit for several goroutines, as if they were registered on several
-// connections; a type registered by RegisterDefaultPgType alone is not known to a hit. [pgx.Rows.Conn] of a hit is nil,
-// so take [pgx.Rows.TypeMap].
+// on every connection. Codecs of your own, and what they decode by, must be fit for several goroutines, as if they were
+// registered on several connections; a type registered by RegisterDefaultPgType alone is not known to a hit.
+// [pgx.Rows.Conn] of a hit is nil, so take [pgx.Rows.TypeMap].
 //
 // # What happens to one write
 //
