@@ -31,7 +31,8 @@
 // after one more touch, for the write may have been committed. So does the mark of a write whose outcome is not known.
 // A mark that cannot be set refuses the write with [ErrNotMarked], unless [BoundedWrite].
 //
-// Whatever is not understood counts as a write to every table.
+// Whatever is not understood counts as a write to every table, and so does each use of a function of your own, also by a
+// row-level policy or a domain's check, that is not among [Options.ReadOnlyFunctions].
 //
 // # What passes by
 //
@@ -53,6 +54,8 @@
 //     the PROCESS privilege tables made within one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all.
+//   - In PostgreSQL a cast to a table's row type (NULL::t for jsonb_populate_record) runs the checks of its domains, and an
+//     index its functions, which are thought to write nothing.
 //   - A Redis that loses its data loses the marks. Every process that notices stores nothing for one lease; a writer that
 //     stands still for longer than that and then dies between commit and touch leaves its rows for [Options.TTL].
 //   - In PostgreSQL the word now or today may come to a cast to a date from a text column, or be put together from pieces

@@ -18,7 +18,7 @@ type raw struct {
 	falls     []edge // a write to from also changes to
 	triggers  []rawTrigger
 	functions []rawFunction
-	hazards   []string // types and the like that run functions of users: whoever names them may write anything
+	hazards   []rawHazard
 	danger    string   // why nothing at all can be told; "" when it can
 }
 
@@ -29,6 +29,14 @@ type rawRelation struct {
 	unkept       string // why reads of it are not kept; "" when they may be
 	flushes      string // why a write to it may change anything
 	atOnce       bool   // what is written to it cannot be rolled back
+	policy       string // what its policies ask at every use of it
+}
+
+// rawHazard is a type by whose values a function of a user runs: whoever names it may write anything, and so may who
+// writes to a table that has such columns.
+type rawHazard struct {
+	function, schema, name string
+	table                  bool // the type is that of a table's rows
 }
 
 type edge struct{ fromSchema, from, toSchema, to string }
@@ -67,7 +75,8 @@ type relation struct {
 	def          string
 	isView       bool
 	unkept       string
-	viewFlushes  bool        // reading the view runs functions that may write anything
+	viewFlushes  bool        // reading it runs functions that may write anything
+	policy       string
 	flushes      string      // why a write to it may change anything
 	bases        []*relation // what a read of it reads: itself, or a view's tables
 	falls        []*relation // what a write to it changes: itself or a view's tables, cascades, partitions, triggers
@@ -123,14 +132,21 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 			cat.attributes[name] = true
 		}
 	}
+	columns := map[[2]string]string{}
 	for _, h := range in.hazards {
-		cat.hazards[fold(h)] = true
+		switch {
+		case cat.function(fold(h.function)) < stateful:
+		case h.table:
+			columns[[2]string{h.schema, h.name}] = "a column whose type runs the function " + h.function
+		default:
+			cat.hazards[fold(h.name)] = true
+		}
 	}
 	var list []*relation
 	at := map[[2]string]*relation{}
 	for _, r := range in.relations {
 		rel := &relation{schema: r.schema, name: r.name, def: r.view, isView: r.isView, unkept: r.unkept,
-			flushes: r.flushes, atOnce: r.atOnce}
+			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy}
 		list = append(list, rel)
 		at[[2]string{r.schema, r.name}] = rel
 		cat.byName[fold(r.name)] = append(cat.byName[fold(r.name)], rel)
@@ -154,6 +170,9 @@ func (cat *catalog) expand(r *relation) {
 	defer func() { r.expanding, r.expanded = false, true }()
 	if !r.isView {
 		r.bases = []*relation{r}
+		if why := cat.policed(r); why != "" {
+			r.unkept, r.viewFlushes, r.flushes = why, true, cmpOr(r.flushes, why)
+		}
 		return
 	}
 	tokens, doubt := lex(r.def, cat.dialect.syntax())
@@ -190,6 +209,30 @@ func (cat *catalog) expand(r *relation) {
 		r.viewFlushes = r.viewFlushes || below.viewFlushes
 		r.bases = append(r.bases, below.bases...)
 	}
+}
+
+// policed says why any use of a table may write anything: its policies run with each.
+func (cat *catalog) policed(r *relation) string {
+	tokens, doubt := lex(r.policy, cat.dialect.syntax())
+	if doubt != "" {
+		return "a policy that is not understood: " + doubt
+	}
+	f := scan(tokens, cat)
+	switch {
+	case f.worst >= stateful:
+		return "a policy that calls " + f.why
+	case f.unknown != "":
+		return "a policy that reads " + f.unknown + ", which is not in the catalog"
+	}
+	for _, below := range f.tables {
+		if below == r {
+			continue
+		}
+		if cat.expand(below); below.viewFlushes || below.expanding {
+			return "a policy that reads " + below.tag()
+		}
+	}
+	return ""
 }
 
 func cmpOr(a, b string) string {

@@ -170,7 +170,9 @@ func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
 		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,
-		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text
+		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text,
+		CASE WHEN c.relrowsecurity THEN coalesce((SELECT 'select ' || string_agg(concat_ws(', ', pg_get_expr(p.polqual, c.oid),
+			pg_get_expr(p.polwithcheck, c.oid)), ', ' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid), '') ELSE '' END
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%'
 		AND n.nspname <> 'information_schema' ORDER BY 1, 2`)
@@ -180,7 +182,7 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	in.relations = append(in.relations, rawRelation{schema: "information_schema", name: "information_schema",
 		unkept: "a system table", flushes: "a system table"})
 	for _, r := range rows {
-		rel := rawRelation{schema: r[0], name: r[1]}
+		rel := rawRelation{schema: r[0], name: r[1], policy: r[7]}
 		switch kind := r[2]; {
 		case r[0] == "pg_catalog":
 			rel.unkept, rel.flushes = "a system table", "a system table"
@@ -279,14 +281,25 @@ func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {
 
 // dangers are ways to run a user's function without naming it.
 func (postgres) dangers(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT DISTINCT t.typname FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid
-		JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
-		WHERE d.refobjid >= 16384 ORDER BY 1`)
+	// Domains run functions by their checks and defaults; so does what is built of them, and a table with such columns.
+	rows, err := q.Query(ctx, `WITH RECURSIVE uses(used, by) AS (
+			SELECT refobjid, objid FROM pg_depend WHERE classid = 'pg_type'::regclass AND refclassid = 'pg_type'::regclass
+			UNION ALL SELECT a.atttypid, c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+				WHERE c.oid >= 16384 AND c.reltype <> 0 AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped),
+		runs(type, function) AS (
+			SELECT k.contypid, d.refobjid FROM pg_constraint k JOIN pg_depend d ON d.objid = k.oid
+				WHERE d.classid = 'pg_constraint'::regclass AND d.refclassid = 'pg_proc'::regclass AND k.contypid <> 0 AND d.refobjid >= 16384
+			UNION SELECT t.oid, d.refobjid FROM pg_type t JOIN pg_depend d ON d.objid = t.oid
+				WHERE d.classid = 'pg_type'::regclass AND d.refclassid = 'pg_proc'::regclass AND t.typtype = 'd' AND d.refobjid >= 16384
+			UNION SELECT uses.by, runs.function FROM runs JOIN uses ON uses.used = runs.type)
+		SELECT DISTINCT p.proname, n.nspname, t.typname, (c.relkind IS NOT NULL AND c.relkind <> 'c')::text
+			FROM runs JOIN pg_type t ON t.oid = runs.type JOIN pg_namespace n ON n.oid = t.typnamespace
+			JOIN pg_proc p ON p.oid = runs.function LEFT JOIN pg_class c ON c.oid = t.typrelid ORDER BY 1, 2, 3`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		in.hazards = append(in.hazards, r[0])
+		in.hazards = append(in.hazards, rawHazard{function: r[0], schema: r[1], name: r[2], table: r[3] == "true"})
 	}
 	rows, err = q.Query(ctx, `SELECT (SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
 		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text,
