@@ -19,7 +19,7 @@ type raw struct {
 	triggers  []rawTrigger
 	functions []rawFunction
 	hazards   []rawHazard
-	danger    string   // why nothing at all can be told; "" when it can
+	danger    string // why nothing at all can be told; "" when it can
 }
 
 type rawRelation struct {
@@ -75,7 +75,7 @@ type relation struct {
 	def          string
 	isView       bool
 	unkept       string
-	viewFlushes  bool        // reading it runs functions that may write anything
+	viewFlushes  bool // reading it runs functions that may write anything
 	policy       string
 	flushes      string      // why a write to it may change anything
 	bases        []*relation // what a read of it reads: itself, or a view's tables
