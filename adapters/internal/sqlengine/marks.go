@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,14 +127,7 @@ func (m *marks) tell(ctx context.Context, k *mark, say func(context.Context) err
 		}
 		said <- err
 	}
-	m.mu.Lock()
-	if m.ended {
-		m.mu.Unlock()
-		run()
-		return <-said
-	}
-	m.calls.Go(run)
-	m.mu.Unlock()
+	m.call(run)
 	select {
 	case err := <-said:
 		return err
@@ -143,6 +137,18 @@ func (m *marks) tell(ctx context.Context, k *mark, say func(context.Context) err
 		}
 		return <-said
 	}
+}
+
+// call runs f, which the caller need not wait for: end does.
+func (m *marks) call(f func()) {
+	m.mu.Lock()
+	if m.ended {
+		m.mu.Unlock()
+		f()
+		return
+	}
+	m.calls.Go(f)
+	m.mu.Unlock()
 }
 
 // end waits for calls that nobody waits for any more.
@@ -298,6 +304,14 @@ func (m *marks) sameData(ctx context.Context, gen *redis.StringCmd) error {
 	}
 	m.generation = found
 	return nil
+}
+
+// stands reports whether anybody's mark stands on table itself, or may have stood before Redis lost it.
+func (m *marks) stands(ctx context.Context, table string) (bool, error) {
+	all, err := m.read(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.quarantine) || slices.ContainsFunc(all, func(s standing) bool { return s.table == table }), err
 }
 
 // blocked reports whether rows of tables may not be stored now. suspects are marks past their lease.

@@ -11,9 +11,10 @@ import (
 // at a time. The zero Use with an Engine is ready.
 type Use struct {
 	Engine *Engine
-	Link   Link // nil: none
-	Broken bool // Link is
-	tx     *tx  // nil outside a transaction
+	Link   Link      // nil: none
+	Broken bool      // Link is
+	tx     *tx       // nil outside a transaction
+	by     *analysis // what said last what a statement is
 }
 
 // Attach makes sure that there is a connection.
@@ -95,7 +96,9 @@ func (u *Use) analysis(ctx context.Context) (a *analysis, fresh bool, err error)
 		return nil, false, ErrClosed
 	}
 	// Who holds a connection does not wait for another to read the catalog with: all might do so.
-	return u.Engine.analysis(ctx, u.Link == nil)
+	a, fresh, err = u.Engine.analysis(ctx, u.Link == nil)
+	u.by = a
+	return a, fresh, err
 }
 
 // MayAsk reports whether an answer to st may come from memory, and how old it may be: 0 for as old as Options say.

@@ -2,6 +2,7 @@ package sqlengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,9 +15,18 @@ var everything = []string{allTables, catalogTag}
 // tx is a transaction: reads pass by, and what is written is collected. Nothing is told of before the commit.
 type tx struct {
 	written map[string]bool
-	text    bool // begun by a statement, and so ended by one
-	loose   bool // an error may have ended it
-	raw     bool // somebody has its connection
+	text    bool      // begun by a statement, and so ended by one
+	loose   bool      // an error may have ended it
+	raw     bool      // somebody has its connection
+	by      *analysis // the first that said what one of its statements writes; nil: none has
+}
+
+// wrote notes what by says of a statement.
+func (t *tx) wrote(st *Statement, by *analysis) {
+	t.write(st.written)
+	if t.by == nil {
+		t.by = by
+	}
 }
 
 func (t *tx) write(tables []string) {
@@ -46,7 +56,7 @@ func (u *Use) Begin(ctx context.Context, plain bool, begin func(Link) error) err
 	}
 	finish := u.Saw
 	if u.loose() { // in MySQL it commits what is open
-		if finish, err = u.protect(ctx, everything); err != nil {
+		if finish, err = u.protect(ctx, everything, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -63,7 +73,7 @@ func (u *Use) Begin(ctx context.Context, plain bool, begin func(Link) error) err
 // Began notes that a transaction is open which st, sent as its first part, has begun.
 func (u *Use) Began(st *Statement) {
 	u.tx = &tx{written: map[string]bool{}}
-	u.tx.write(st.written)
+	u.tx.wrote(st, u.by)
 }
 
 // Handed notes that somebody has the transaction's connection: anything may have been written, and committed.
@@ -103,7 +113,7 @@ func (u *Use) Commit(ctx context.Context, commit, rollback func() error) (err er
 	if len(u.tx.written) == 0 {
 		return u.Saw(commit())
 	}
-	finish, err := u.protect(ctx, u.tx.tables())
+	finish, err := u.protect(ctx, u.tx.tables(), u.tx.by, nil)
 	if err != nil {
 		if rerr := rollback(); rerr != nil {
 			u.Broken = true
@@ -182,14 +192,14 @@ func (u *Use) ended(st *Statement, err error) {
 
 // commitText is COMMIT as a statement. One that ends no transaction we know of may commit anything.
 func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) error) error {
-	tables := everything
+	tables, by := everything, (*analysis)(nil)
 	if u.tx != nil {
-		tables = u.tx.tables()
+		tables, by = u.tx.tables(), u.tx.by
 	}
 	finish := u.Saw
 	if len(tables) > 0 {
 		var err error
-		if finish, err = u.protect(ctx, tables); err != nil {
+		if finish, err = u.protect(ctx, tables, by, nil); err != nil {
 			return err // the transaction is still open: the caller rolls back
 		}
 	}
@@ -204,14 +214,14 @@ func (u *Use) write(ctx context.Context, st *Statement, run func(Link) error) (f
 		u.loosen()
 	}
 	if u.tx != nil {
-		u.tx.write(st.written)
+		u.tx.wrote(st, u.by)
 		if !st.atOnce && !u.loose() {
 			return nil, u.Saw(run(u.Link))
 		}
 	}
-	tables := st.written
+	tables, earlier := st.written, (*analysis)(nil)
 	if u.tx != nil {
-		tables = u.tx.tables()
+		tables, earlier = u.tx.tables(), u.tx.by
 	}
 	locks := u.Engine.dialect.lockBefore()
 	if u.tx != nil || st.class == flushes && !st.ddl {
@@ -222,7 +232,7 @@ func (u *Use) write(ctx context.Context, st *Statement, run func(Link) error) (f
 			return nil, err
 		}
 	}
-	finish, err := u.protect(ctx, tables)
+	finish, err := u.protect(ctx, tables, earlier, u.by)
 	if err != nil {
 		if locks != "" && u.Link.Exec(context.Background(), "ROLLBACK") != nil {
 			u.Broken = true
@@ -255,36 +265,57 @@ func (u *Use) unlock(err error) error {
 }
 
 // protect is the first phase: a mark for each table, then a touch. finish is the second, to be called with the write's
-// outcome; it returns that. An error means that nothing has been written and nothing may be.
-func (u *Use) protect(ctx context.Context, tables []string) (finish func(error) error, err error) {
+// outcome; it returns that. An error means that nothing has been written and nothing may be. ran is by what statements
+// were analysed that have run, and runs the one that is to be run; where they do not hold, all tables are told of.
+func (u *Use) protect(ctx context.Context, tables []string, ran, runs *analysis) (finish func(error) error, err error) {
 	e := u.Engine
 	e.wrote.Add(1)
-	if slices.Contains(tables, allTables) {
-		e.flushed.Add(1)
-	}
 	e.plan.At("begin")
 	if err := Hold(ctx, e.dialect, u.Link); err != nil {
 		return nil, u.Saw(err)
 	}
+	holds := e.holding(narrow(ran, tables))
 	m, err := e.marks.set(ctx, tables, u.Link.State().ID)
+	if !holds() && err == nil {
+		first := m
+		tables = append(slices.Clip(tables), allTables)
+		if m, err = e.marks.set(ctx, tables, u.Link.State().ID); err == nil {
+			m.members = append(m.members, first.members...)
+		} else {
+			e.marks.settle(first) // what cannot be said now is said later
+		}
+	}
 	if err != nil {
 		if e.opts.OnRedisDown == FailWrite {
 			return nil, fmt.Errorf("%w (Options.OnRedisDown can let it go on): %w", ErrNotMarked, err)
 		}
 		m = &mark{tables: tables}
 	}
+	if slices.Contains(tables, allTables) {
+		e.flushed.Add(1)
+	}
 	e.plan.At("marked")
 	return func(err error) error {
 		e.plan.At("committed")
 		u.Saw(err)
+		holds := e.holding(narrow(runs, tables))
 		if err != nil && (u.Broken || !u.Link.Decided()) {
 			// Whether it was written is not known, nor whether it yet will be: the mark stays until the session has
 			// ended. Here it counts as written.
 			u.Broken = true
+			if !holds() {
+				tables = append(slices.Clip(tables), allTables)
+				e.marks.set(context.Background(), []string{allTables}, u.Link.State().ID) // what was not said is said later
+			}
 			e.tracker.Forget(e.marks.names(tables)...)
 			return err
 		}
-		if serr := e.marks.settle(m); serr != nil {
+		serr := e.marks.settle(m)
+		if !holds() {
+			e.flushed.Add(1)
+			serr = errors.Join(serr, e.marks.settle(&mark{tables: []string{allTables}}))
+		}
+		if serr != nil {
 			// What was written is written, and stays out of everybody's memory while the mark stands.
 			e.warn("a write is announced later", serr)
 		}
