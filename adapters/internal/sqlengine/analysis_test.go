@@ -31,7 +31,7 @@ func TestTextsAreBounded(t *testing.T) {
 	if st := a.of("DELETE FROM log " + long); st.class != writes || len(st.written) != 1 {
 		t.Errorf("a long write: class %d, %v", st.class, st.written)
 	}
-	if a.of("SELECT id FROM users") != a.of("SELECT id FROM users") {
+	if st := a.of("SELECT id FROM users"); st != a.of("SELECT id FROM users") {
 		t.Error("a short text is not remembered")
 	}
 }
