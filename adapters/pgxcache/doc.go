@@ -46,6 +46,8 @@
 //     call (a role or schema per tenant), use a pool and a DB for each, or [sqlcache.NoCache].
 //   - Connections must be sessions: behind a pooler of transactions (PgBouncer in that mode) the end of a writer cannot be
 //     seen. A hook that resets sessions is no harm.
+//   - Do not name a prepared statement by a word that is a statement itself, such as select, show or rollback: run by its
+//     name it would be taken for that. And the CommitQuery of a Batch's BeginTx is not seen: let it write nothing.
 //   - A text that changes settings or makes temporary tables is run on a connection that is closed afterwards. In a
 //     transaction the session is the transaction's.
 //
