@@ -91,7 +91,8 @@ func must(t testing.TB, db execer, queries ...string) {
 
 func newTracker(t testing.TB) *invalidate.Tracker {
 	t.Helper()
-	tr, err := invalidate.Connect(t.Context(), redisServer.Client(t), invalidate.Options{Slots: 1 << 14, Notify: notify.Options{Heartbeat: 50 * time.Millisecond}})
+	tr, err := invalidate.Connect(t.Context(), redisServer.Client(t), invalidate.Options{Slots: 1 << 14, Notify: notify.Options{
+		Heartbeat: 50 * time.Millisecond, PongTimeout: time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func open(t testing.TB, base *pgxpool.Pool, change ...func(*Options)) *instance 
 func openOn(t testing.TB, ctx context.Context, pool *pgxpool.Pool, change ...func(*Options)) *instance {
 	t.Helper()
 	tr := newTracker(t)
-	opts := Options{}
+	opts := Options{MaxStaleness: 10 * time.Second} // a busy machine is no reason for a miss
 	for _, c := range change {
 		c(&opts)
 	}

@@ -34,6 +34,7 @@ type Engine struct {
 	tried   time.Time                // of the last failure to read it; under reading
 
 	passed, wrote, flushed, blocked atomic.Uint64
+	unread                          atomic.Bool // the last reading of marks failed
 
 	life context.Context
 	end  context.CancelFunc
@@ -86,10 +87,13 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 // longestLoad: a query ends when nobody waits for it any more, not by a timeout that a plain driver has not.
 const longestLoad = 24 * time.Hour
 
-// start asks for the rights that marks take, and reads the catalog for the first time. A database that cannot be reached is no error.
+// start asks for the rights that marks take, unless Redis is away, and reads the catalog for the first time. A database
+// that cannot be reached is no error.
 func (e *Engine) start(ctx context.Context) error {
-	if err := e.marks.allowed(ctx); err != nil {
-		return fmt.Errorf("%s: %w", e.adapter, err)
+	if e.tracker.Synced() {
+		if err := e.marks.allowed(ctx); err != nil {
+			return fmt.Errorf("%s: %w", e.adapter, err)
+		}
 	}
 	l, err := e.pool.Get(ctx)
 	if err == nil {

@@ -95,6 +95,9 @@ func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, 
 	defer patience.Stop()
 	select {
 	case a = <-told:
+		if failed := a.err != nil; e.unread.CompareAndSwap(!failed, failed) && failed {
+			e.warn("marks cannot be read, so nothing is kept", a.err)
+		}
 	case <-patience.C:
 	}
 	if err != nil {

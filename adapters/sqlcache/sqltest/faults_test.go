@@ -25,6 +25,7 @@ import (
 	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/internal/sqltestdb"
 	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/notify"
 )
 
 // openOn is open with a Redis of the test's own and a connector of its choice.
@@ -111,6 +112,36 @@ func TestRedisSilent(t *testing.T) {
 		t.Errorf("own write: %d", got)
 	}
 	serves(t, db, c, q)
+}
+
+// With StartDown and a Redis that says nothing New does not wait for it. Hangs when New asks for rights all the same.
+func TestStartWithSilentRedis(t *testing.T) {
+	b := newBase(t, "sqlite")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	proxy := faultproxy.New(t, redisServer.Addr())
+	proxy.Hold(faultproxy.ToClient)
+	rdb := redisServer.Client(t, func(o *redis.Options) {
+		o.Addr, o.MaxRetries, o.ReadTimeout, o.WriteTimeout = proxy.Addr(), -1, -1, -1
+	})
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	tr, err := invalidate.Connect(soon, rdb, invalidate.Options{Notify: notify.Options{StartDown: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	c, err := sqlcache.New(t.Context(), b.connector(t), tr, sqlcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	if got := one[int](t, db, "SELECT v FROM t"); got != 1 {
+		t.Error(got)
+	}
+	proxy.Cut(faultproxy.RST)
+	proxy.Release(faultproxy.ToClient)
+	serves(t, db, c, "SELECT v FROM t")
 }
 
 // The README's rights are enough; without one of those that marks take New says so, for nothing would ever be kept.
