@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
+	"github.com/gofreshet/freshet/internal/faultproxy"
+	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/notify"
 )
 
 const (
@@ -134,6 +139,41 @@ func TestCatalogReadUnderMark(t *testing.T) {
 	}
 	if got := one[int](t, reader, fired); got != 1 {
 		t.Errorf("%d from memory, 1 in the database", got)
+	}
+}
+
+// Somebody's DDL has been announced to its end, and the writer has not heard of it yet. Seen to fail without the fence in
+// holding.
+func TestTriggerNotHeardOf(t *testing.T) {
+	base := newBase(t, triggered()...)
+	maker, reader := open(t, base), open(t, base)
+	proxy := faultproxy.New(t, redisServer.Addr())
+	tr, err := invalidate.Connect(t.Context(), redisServer.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr() }),
+		invalidate.Options{Notify: notify.Options{PongTimeout: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	writer, err := New(t.Context(), newPool(t, base.Config().ConnString()), tr, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	must(t, writer, bump)
+	if x := writer.Explain(bump); len(x.Writes) != 1 {
+		t.Fatalf("it is known to write more before the trigger is there: %v", x)
+	}
+	voice := proxy.Having("psubscribe")
+	voice.Hold(faultproxy.ToClient)
+	must(t, maker, fires)
+	reader.keeps(t, fired)
+	must(t, writer, bump)
+	voice.Release(faultproxy.ToClient)
+	if err := reader.tracker.Fence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := one[int](t, reader, fired), one[int](t, base, fired); got != 1 || got != want {
+		t.Errorf("%d from memory, %d in the database, want 1", got, want)
 	}
 }
 
