@@ -55,5 +55,6 @@
 //
 // A hit is about a microsecond for a small row, with eight allocations, up to its Scan. A load pays one short query for
 // its session beside its own, and one round trip to Redis meanwhile; a write one short query, so that others can see
-// when its session ends, and four round trips to Redis.
+// when its session ends, and four round trips to Redis, beside which the marks are read and a
+// fence is asked for.
 package pgxcache
