@@ -65,5 +65,6 @@
 // # Cost
 //
 // A hit at the driver is about a microsecond for a small row and copies nothing but bytes. A write pays four round trips
-// to Redis, beside which the marks are read and a fence is asked for. Each new connection pays three short queries, a load one round trip to Redis beside its query.
+// to Redis, beside which the marks are read and a fence is asked for. Each new connection pays three short
+// queries, a load one round trip to Redis beside its query.
 package sqlcache
