@@ -38,10 +38,7 @@ func (s *session) setUp(ctx context.Context) error {
 	if c := s.compare(id); c.reason != "" {
 		return c.err
 	}
-	s.l.mu.Lock()
-	prefixes := s.l.prefixes
-	s.l.mu.Unlock()
-	if err := s.hearMended(ctx, prefixes); err != nil {
+	if err := s.hearMended(ctx, s.p.subscribed()); err != nil {
 		return err
 	}
 	if err := s.proveFlags(ctx); err != nil {
@@ -101,13 +98,13 @@ func (s *session) compare(id identity) (c cause) {
 // home is the database of the canary.
 func (l *Listener) home() int {
 	if l.opts.DBs[0] == AllDBs {
-		return l.rdb.DB
+		return l.db
 	}
 	return l.opts.DBs[0]
 }
 
 // selects reports whether the desk's connection must choose a database before each key; if so it is always somewhere else.
-func (l *Listener) selects() bool { return len(l.opts.DBs) > 1 || l.opts.DBs[0] != l.rdb.DB }
+func (l *Listener) selects() bool { return len(l.opts.DBs) > 1 || l.opts.DBs[0] != l.db }
 
 // databases are those to mark.
 func (s *session) databases(ctx context.Context) ([]int, error) {
@@ -314,7 +311,7 @@ func (s *session) auditMarkers(ctx context.Context, asked []reading, heard uint6
 	}
 	// The flush explains the loss, but a SWAPDB between it and the new marker would look the same: the hook is told
 	// of one more, readers are spared the repetition.
-	if err := s.await(ctx, s.l.askFence(true)); err != nil {
+	if err := s.await(ctx, s.p.askFence(true)); err != nil {
 		return err
 	}
 	s.markers.heard = now
@@ -323,7 +320,7 @@ func (s *session) auditMarkers(ctx context.Context, asked []reading, heard uint6
 
 // fenceHere is a Fence that this very session must answer.
 func (s *session) fenceHere(ctx context.Context) error {
-	return s.await(ctx, s.l.askFence(false))
+	return s.await(ctx, s.p.askFence(false))
 }
 
 func (s *session) await(ctx context.Context, f *fence) error {

@@ -181,7 +181,7 @@ func BenchmarkServer(b *testing.B) {
 		b.Run("audit/"+c.name, func(b *testing.B) {
 			measure(b, rdb, func(n int) {
 				for range n {
-					if err := l.session.audit(context.Background()); err != nil {
+					if err := l.primaries[0].session.audit(context.Background()); err != nil {
 						b.Fatal(err)
 					}
 				}

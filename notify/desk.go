@@ -17,9 +17,9 @@ type desk struct {
 	met    bool        // the handshake of conn is done: an error is the answer to a question
 }
 
-func newDesk(l *Listener) *desk {
+func newDesk(p *primary) *desk {
 	d := new(desk)
-	o := l.clientOptions()
+	o := p.clientOptions()
 	users := o.OnConnect
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
 		if users != nil {

@@ -17,29 +17,32 @@ const trackingPrefix = "\x00freshet"
 var errRedial = errors.New("the connection is gone and a session does not dial twice")
 
 // patience bounds the making of a session: a dial and a round trip, as the user's client has them.
-func (l *Listener) patience() time.Duration {
+func (p *primary) patience() time.Duration {
 	d := 5 * time.Second
-	if l.rdb.DialTimeout > 0 {
-		d = l.rdb.DialTimeout
+	if p.rdb.DialTimeout > 0 {
+		d = p.rdb.DialTimeout
 	}
-	return d + l.readTimeout()
+	return d + readTimeout(&p.rdb)
 }
 
-func (l *Listener) readTimeout() time.Duration {
-	if l.rdb.ReadTimeout > 0 {
-		return l.rdb.ReadTimeout
+func readTimeout(o *redis.Options) time.Duration {
+	if o.ReadTimeout > 0 {
+		return o.ReadTimeout
 	}
 	return 5 * time.Second
 }
 
 // clientOptions are the user's, less all that would do something behind the session's back.
-func (l *Listener) clientOptions() *redis.Options {
-	o := l.rdb
+func (p *primary) clientOptions() *redis.Options {
+	return plainOptions(p.rdb, p.l.opts.PongTimeout)
+}
+
+func plainOptions(o redis.Options, patience time.Duration) *redis.Options {
 	o.Protocol = 3
 	o.MaxRetries = -1
 	o.DialerRetries = 1
-	o.ReadTimeout = l.readTimeout()
-	o.WriteTimeout = max(l.opts.PongTimeout, time.Second)
+	o.ReadTimeout = readTimeout(&o)
+	o.WriteTimeout = max(patience, time.Second)
 	o.PoolTimeout = o.ReadTimeout
 	o.ContextTimeoutEnabled = true
 	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
@@ -53,7 +56,7 @@ func (l *Listener) clientOptions() *redis.Options {
 }
 
 func (s *session) newVoice() *redis.Client {
-	o := s.l.clientOptions()
+	o := s.p.clientOptions()
 	dial := o.Dialer
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if !s.dialled.CompareAndSwap(false, true) {

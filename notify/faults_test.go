@@ -395,9 +395,9 @@ func TestSubscribeWhileBusy(t *testing.T) {
 func TestNoReconnectUnnoticed(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client(t)
-	l := newListener(*rdb.Options(), Options{}.withDefaults())
+	l := newListener(rdb.Options().DB, Options{}.withDefaults())
 	defer l.Close()
-	s, err := openSession(l)
+	s, err := openSession(l.newPrimary(*rdb.Options()))
 	if err != nil {
 		t.Fatal(err)
 	}

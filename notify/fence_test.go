@@ -143,7 +143,7 @@ func TestFenceOutlivesItsSession(t *testing.T) {
 	}
 	<-ctx.Done()
 	l.mu.Lock()
-	n := len(l.fences)
+	n := len(l.primaries[0].fences)
 	l.mu.Unlock()
 	if n > mostPings+1 {
 		t.Errorf("%d fences wait for 1000 callers that gave up", n)

@@ -106,7 +106,9 @@ func (s *session) proveFlags(ctx context.Context) error {
 	s.flags = is
 	s.l.log.info("changed "+flagsName, "was", was, "is", is)
 	if hook := o.Hooks.Config; hook != nil {
-		s.guard(func() { hook(was, is) })
+		s.l.stream.Lock()
+		s.l.guard(func() { hook(was, is) })
+		s.l.stream.Unlock()
 	}
 	return nil
 }

@@ -51,11 +51,11 @@ func (s *session) setFlags(ctx context.Context, want string) (set *redis.Cmd, er
 }
 
 // lapse declares that events were lost up to here, though the session lives: R10 without a new one.
-func (s *session) lapse(reason string) {
-	s.l.countGap(reason)
-	s.emit(Event{Kind: Gap, Reason: reason})
-	if h := s.l.opts.Hooks.Gap; h != nil {
-		s.guard(func() { h(reason) })
+func (l *Listener) lapse(reason string) {
+	l.stream.Lock()
+	defer l.stream.Unlock()
+	if l.live {
+		l.lose(reason)
+		l.resume()
 	}
-	s.emit(Event{Kind: Synced})
 }

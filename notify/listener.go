@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,26 +16,33 @@ import (
 
 // Listener is a running subscription. All methods may be called from any goroutine, but not from a hook.
 type Listener struct {
-	opts Options       // with defaults
-	rdb  redis.Options // the user's client's, as templates for the sessions'
-	id   string        // names this listener's canaries
+	opts Options // with defaults
+	db   int     // the client's
+	id   string  // names this listener's canaries
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine; see start
 	log    *logger
+	first  chan error // how the start came out; read once
 
-	mu       sync.Mutex
-	closed   bool
-	session  *session      // that is live, or nil
-	status   Status        // but for Reasons
-	cause    error         // why it is not synced
-	changed  chan struct{} // closed and replaced when session or closed change
-	prefixes []string      // subscribed, minimal; nil for every key
-	fences   []*fence      // that no ping has been sent for yet
-	planned  *subscribe    // asked for and not confirmed yet
+	// stream is held while hooks run and readers' queues are filled: one event at a time. It is taken before mu.
+	stream sync.Mutex
+	live   bool      // Synced was told, and no Gap since
+	ev     Event     // what hooks are given
+	proof  time.Time // what Hooks.Pong was last told
 
-	planning chan struct{} // held by the one Subscribe that may use planned
+	mu        sync.Mutex
+	closed    bool
+	primaries []*primary    // all of them must be heard for the stream to be live
+	since     time.Time     // when synced last changed
+	synced    bool          // live, for those who may not take stream
+	lives     uint64        // how often it became true
+	changed   chan struct{} // closed and replaced when what wait asks for may have changed
+	prefixes  []string      // subscribed everywhere, minimal; nil for every key
+	wanted    []string      // being subscribed
+
+	planning chan struct{} // held by the one Subscribe that is under way
 	queues   atomic.Pointer[[]*queue]
 	filter   atomic.Pointer[[]string] // prefixes again, for the receive loop over keyevent channels; nil for every key
 
@@ -84,13 +92,12 @@ func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*List
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("notify: listen: %w", err)
 	}
-	l := newListener(*client.Options(), opts.withDefaults())
-	first := make(chan error, 1)
-	l.start(func() { l.run(first) })
+	l := newListener(client.Options().DB, opts.withDefaults())
+	l.follow(*client.Options())
 	select {
-	case err = <-first:
+	case err = <-l.first:
 	case <-ctx.Done():
-		err = fmt.Errorf("notify: listen on %s: %w", l.rdb.Addr, ctx.Err())
+		err = fmt.Errorf("notify: listen on %s: %w", l.addr(), ctx.Err())
 	}
 	var fault *SetupError
 	if err != nil && (!opts.StartDown || errors.As(err, &fault)) {
@@ -120,14 +127,13 @@ func single(rdb redis.UniversalClient) (*redis.Client, error) {
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.
 const failoverAddr = "FailoverClient"
 
-func newListener(rdb redis.Options, opts Options) *Listener {
+func newListener(db int, opts Options) *Listener {
 	if opts.DBs == nil {
-		opts.DBs = []int{rdb.DB}
+		opts.DBs = []int{db}
 	}
 	l := &Listener{
-		opts: opts, rdb: rdb, id: randomName(),
-		changed: make(chan struct{}), prefixes: opts.Prefixes, planning: make(chan struct{}, 1),
-		status: Status{Addr: rdb.Addr, Since: time.Now()}, gaps: make(map[string]uint64),
+		opts: opts, db: db, id: randomName(), first: make(chan error, 1), since: time.Now(),
+		changed: make(chan struct{}), prefixes: opts.Prefixes, planning: make(chan struct{}, 1), gaps: make(map[string]uint64),
 	}
 	l.queues.Store(new([]*queue))
 	if opts.Prefixes != nil {
@@ -137,6 +143,23 @@ func newListener(rdb redis.Options, opts Options) *Listener {
 	l.log = newLogger(opts.Logger)
 	l.start(func() { l.log.run(l.ctx) })
 	return l
+}
+
+// tell1st says how the start came out, if nobody did before.
+func (l *Listener) tell1st(err error) {
+	select {
+	case l.first <- err:
+	default:
+	}
+}
+
+// follow listens to one server.
+func (l *Listener) follow(rdb redis.Options) {
+	l.mu.Lock()
+	p := l.newPrimary(rdb)
+	l.primaries = []*primary{p}
+	l.mu.Unlock()
+	l.start(p.run)
 }
 
 // start runs f on a goroutine that Close waits for; it is false, and f does not run, after Close.
@@ -171,91 +194,63 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// run builds one session after another. It is the receive loop: sessions read, and hooks are called, on it alone.
-// first is told how the first session came out.
-func (l *Listener) run(first chan<- error) {
-	told := false
-	tell := func(err error) {
-		if !told {
-			first <- err
-			told = true
-		}
-	}
-	attempt := 0
-	for l.ctx.Err() == nil {
-		s, err := openSession(l)
-		if err == nil {
-			s.onProof = func() {
-				attempt = 0
-				tell(nil)
-			}
-			l.up(s)
-			c := s.serve()
-			if l.ctx.Err() == nil {
-				err = fmt.Errorf("notify: lost %s (%s): %w", l.rdb.Addr, c.reason, c.err)
-				l.gap(s, c.reason, err)
-			}
-			s.close()
-		}
-		if l.ctx.Err() != nil {
-			return
-		}
-		l.down(err)
-		tell(err)
-		pause := time.NewTimer(max(0, l.opts.Backoff(attempt)))
-		attempt++
-		select {
-		case <-pause.C:
-		case <-l.ctx.Done():
-			pause.Stop()
-		}
-	}
-}
-
-// up makes s the live session. The events that follow are complete (I3: what was known before is dead from here on).
-func (l *Listener) up(s *session) {
-	s.live = true
-	s.emit(Event{Kind: Synced})
-	l.sessions.Add(1)
+// join makes the stream live once every primary is heard: what follows is complete. l.stream is held.
+func (l *Listener) join() {
 	l.mu.Lock()
-	l.session, l.cause = s, nil
-	l.status.Synced, l.status.Since = true, time.Now()
-	l.status.RunID, l.status.Version = s.identity.runID, s.identity.version
-	l.broadcast()
+	whole := len(l.primaries) > 0 && !slices.ContainsFunc(l.primaries, func(p *primary) bool { return p.session == nil })
 	l.mu.Unlock()
-	s.startTalking()
-	said := []any{"addr", l.rdb.Addr, "version", s.identity.version}
-	if doubts := s.unproven(); len(doubts) > 0 {
-		said = append(said, "unproven", doubts)
+	if whole && !l.live {
+		l.resume()
 	}
-	l.log.info("subscribed", said...)
 }
 
-// gap declares the loss of a live session.
-func (l *Listener) gap(s *session, reason string, err error) {
+// resume makes the stream live (I3: what was known before is dead from here on). l.stream is held.
+func (l *Listener) resume() {
+	l.live = true
+	l.emit(Event{Kind: Synced})
 	l.mu.Lock()
-	l.session, l.cause = nil, err
-	l.status.Synced, l.status.Since = false, time.Now()
+	defer l.mu.Unlock()
+	l.synced, l.since = true, time.Now()
+	l.lives++
+	l.broadcast()
+}
+
+// lose declares that events may be missing from here on. l.stream is held.
+func (l *Listener) lose(reason string) {
+	l.mu.Lock()
+	l.synced, l.since = false, time.Now()
 	l.broadcast()
 	l.mu.Unlock()
 	l.countGap(reason)
-	s.emit(Event{Kind: Gap, Reason: reason})
+	l.emit(Event{Kind: Gap, Reason: reason})
+	l.live = false
 	if h := l.opts.Hooks.Gap; h != nil {
-		s.guard(func() { h(reason) })
+		l.guard(func() { h(reason) })
 	}
-	l.log.warn("gap", "reason", reason, "err", err)
 }
 
-// down notes why there is no session.
-func (l *Listener) down(err error) {
-	l.mu.Lock()
-	repeated := l.cause != nil && l.cause.Error() == err.Error()
-	l.cause = err
-	l.broadcast()
-	l.mu.Unlock()
-	if !repeated {
-		l.log.warn("not subscribed", "addr", l.rdb.Addr, "err", err)
+// prove moves the watermark to the oldest of the primaries' proofs. l.stream is held.
+func (l *Listener) prove() {
+	if !l.live {
+		return
 	}
+	l.mu.Lock()
+	primaries := l.primaries
+	l.mu.Unlock()
+	proof := primaries[0].proof
+	for _, p := range primaries {
+		if !p.answered {
+			return
+		}
+		if p.proof.Before(proof) {
+			proof = p.proof
+		}
+	}
+	if hook := l.opts.Hooks.Pong; hook != nil && proof.After(l.proof) {
+		l.guard(func() { hook(proof, time.Now()) })
+	}
+	l.proof = proof
+	l.tell1st(nil)
 }
 
 // broadcast wakes whoever waits for a change of state; l.mu is held.
@@ -272,7 +267,7 @@ func (l *Listener) countGap(reason string) {
 
 // WaitSynced returns once the stream is live: at once, when it is. Its error is ctx's or ErrClosed.
 func (l *Listener) WaitSynced(ctx context.Context) error {
-	return l.wait(ctx, func() bool { return l.session != nil })
+	return l.wait(ctx, func() bool { return l.synced })
 }
 
 // wait returns when ok, which is asked under l.mu.
@@ -299,19 +294,27 @@ func (l *Listener) wait(ctx context.Context, ok func() bool) error {
 func (l *Listener) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st := l.status
-	switch {
-	case l.closed:
-		st.Synced, st.Reasons = false, []string{"closed"}
-	case l.session != nil:
-		st.Reasons = l.session.unproven()
-	case l.cause != nil:
-		st.Reasons = []string{"not subscribed: " + l.cause.Error()}
-	default:
-		st.Reasons = []string{"not subscribed yet"}
+	st := Status{Synced: l.synced && !l.closed, Since: l.since}
+	var addrs, runIDs, versions []string
+	for _, p := range l.primaries {
+		addrs, runIDs, versions = append(addrs, p.rdb.Addr), append(runIDs, p.runID), append(versions, p.version)
+		switch {
+		case p.session != nil:
+			st.Reasons = append(st.Reasons, p.session.unproven()...)
+		case p.cause != nil:
+			st.Reasons = append(st.Reasons, "not subscribed: "+p.cause.Error())
+		default:
+			st.Reasons = append(st.Reasons, "not subscribed yet")
+		}
+	}
+	st.Addr, st.RunID, st.Version = strings.Join(addrs, ","), strings.Join(runIDs, ","), strings.Join(versions, ",")
+	if l.closed {
+		st.Reasons = []string{"closed"}
 	}
 	return st
 }
+
+func (l *Listener) addr() string { return l.Status().Addr }
 
 // Stats may be called at any time, after Close too. The counters are not one snapshot.
 func (l *Listener) Stats() Stats {
@@ -326,61 +329,4 @@ func (l *Listener) Stats() Stats {
 		st.Gaps += n
 	}
 	return st
-}
-
-// Subscribe adds prefixes to the running subscription and returns when every event of every command executed after
-// it will be told; prefixes that are covered already cost nothing. It is no gap. Where there is no session it waits for
-// the next one, or for ctx; a subscription whose caller gave up may still come about. A *SetupError says that the
-// user may not subscribe to it; what was subscribed before stays.
-func (l *Listener) Subscribe(ctx context.Context, prefixes ...string) error {
-	if slices.Contains(prefixes, "") {
-		return errors.New("notify: Subscribe: an empty prefix: leave Options.Prefixes nil for every key")
-	}
-	select {
-	case l.planning <- struct{}{}:
-		defer func() { <-l.planning }()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.ctx.Done():
-		return ErrClosed
-	}
-	sub := l.plan(prefixes)
-	if sub == nil {
-		return l.wait(ctx, func() bool { return l.session != nil })
-	}
-	select {
-	case <-sub.done:
-		return sub.err
-	case <-l.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.planned == sub {
-			l.planned = nil
-		}
-		return ctx.Err()
-	}
-}
-
-// plan gives the running or the next session what is to be subscribed for prefixes; nil when nothing is.
-func (l *Listener) plan(prefixes []string) *subscribe {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	prefixes = slices.DeleteFunc(minimal(prefixes), func(p string) bool { return covered(l.prefixes, p) })
-	if l.closed || l.prefixes == nil || len(prefixes) == 0 {
-		return nil
-	}
-	if l.opts.Channels == Keyevent { // all is subscribed; what is told widens from here on
-		wider := minimal(slices.Concat(l.prefixes, prefixes))
-		l.prefixes = wider
-		l.filter.Store(&wider)
-		l.plannedCount.Add(uint64(len(prefixes)))
-		return nil
-	}
-	l.planned = newSubscribe(l.opts, prefixes)
-	if l.session != nil {
-		l.session.nudge()
-	}
-	return l.planned
 }

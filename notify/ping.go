@@ -28,31 +28,39 @@ func (l *Listener) Fence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	f := l.askFence(false)
-	select {
-	case <-f.done:
-		return nil
-	case <-l.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	l.mu.Lock()
+	primaries := l.primaries
+	l.mu.Unlock()
+	asked := make([]*fence, len(primaries))
+	for i, p := range primaries {
+		asked[i] = p.askFence(false)
 	}
+	for _, f := range asked {
+		select {
+		case <-f.done:
+		case <-l.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // askFence joins the fences that no ping has been sent for, and wakes who sends it. Those that wait are as few as the pings
 // that were lost, however many callers gave up: they share.
-func (l *Listener) askFence(flush bool) *fence {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := len(l.fences); n > 0 {
-		f := l.fences[n-1]
+func (p *primary) askFence(flush bool) *fence {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	if n := len(p.fences); n > 0 {
+		f := p.fences[n-1]
 		f.flush = f.flush || flush
 		return f
 	}
 	f := &fence{done: make(chan struct{}), flush: flush}
-	l.fences = append(l.fences, f)
-	if l.session != nil {
-		l.session.nudge()
+	p.fences = append(p.fences, f)
+	if p.session != nil {
+		p.session.nudge()
 	}
 	return f
 }
@@ -96,7 +104,7 @@ func (s *session) talk() {
 		now := s.clock()
 		busy := time.Duration(s.busyUntil.Load())
 		_, n := s.wire.oldest()
-		sub, fences := s.l.due(now >= busy, n < mostPings)
+		sub, fences := s.p.due(now >= busy, n < mostPings)
 		if sub != nil {
 			if !s.say(&command{sub: sub}) {
 				return
@@ -135,15 +143,15 @@ func (s *session) talk() {
 }
 
 // due takes what is to be said next.
-func (l *Listener) due(subscribes, pings bool) (sub *subscribe, fences []*fence) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if subscribes && l.planned != nil && !l.planned.sent {
-		sub = l.planned
+func (p *primary) due(subscribes, pings bool) (sub *subscribe, fences []*fence) {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	if subscribes && p.planned != nil && !p.planned.sent {
+		sub = p.planned
 		sub.sent = true
 	}
 	if subscribes && pings && sub == nil { // one at a time: what is not said is not to be lost
-		fences, l.fences = l.fences, nil
+		fences, p.fences = p.fences, nil
 	}
 	return sub, fences
 }
@@ -175,6 +183,22 @@ func (s *session) sourceProven(at time.Time) bool {
 	return o.AuditEvery < 0 || age <= o.AuditEvery+o.PongTimeout
 }
 
+// answered moves the watermark, and before that tells of what it must not vouch for unsaid.
+func (s *session) answered(c *command) {
+	s.l.stream.Lock()
+	defer s.l.stream.Unlock()
+	for _, f := range c.fences {
+		if f.flush && s.l.live {
+			s.l.tell(Event{Kind: Flush, Reason: GapMarker})
+		}
+	}
+	s.p.answered = true
+	if s.sourceProven(c.sent) {
+		s.p.proof = c.sent
+	}
+	s.l.prove()
+}
+
 // pong handles the answer to the oldest ping: all that Redis executed before the ping was sent has been told (R8, R9).
 func (s *session) pong(m *redis.Pong) error {
 	c := s.wire.pop()
@@ -184,27 +208,16 @@ func (s *session) pong(m *redis.Pong) error {
 	if !s.live {
 		return nil
 	}
-	for _, f := range c.fences { // before the watermark vouches for what it flushes
-		if f.flush {
-			s.tell(Event{Kind: Flush, Reason: GapMarker})
-		}
-	}
-	if hook := s.l.opts.Hooks.Pong; hook != nil && s.sourceProven(c.sent) {
-		s.guard(func() { hook(c.sent, time.Now()) })
-		if s.isDead() {
-			s.again(c)
-			return errors.New("a hook panicked")
-		}
+	s.answered(c)
+	if s.isDead() {
+		s.again(c)
+		return errors.New("a hook panicked")
 	}
 	for _, f := range c.fences {
 		close(f.done)
 	}
-	if s.onProof != nil {
-		s.onProof()
-		s.onProof = nil
-	}
 	s.l.mu.Lock()
-	waiting := len(s.l.fences) > 0
+	waiting := len(s.p.fences) > 0
 	s.l.mu.Unlock()
 	if waiting { // for room on the wire
 		s.nudge()

@@ -185,9 +185,9 @@ func TestStopWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.tell(Event{Key: "1"})
+		l.say(Event{Key: "1"})
 		<-entered
-		l.tell(Event{Key: "2"})
+		l.say(Event{Key: "2"})
 		var returned atomic.Bool
 		go func() { stop(); returned.Store(true) }()
 		synctest.Wait()
@@ -214,8 +214,8 @@ func TestStopWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(ready)
-		l.tell(Event{Key: "3"})
-		l.tell(Event{Key: "4"})
+		l.say(Event{Key: "3"})
+		l.say(Event{Key: "4"})
 		<-done // a second call would close it again and be counted as a panic
 		synctest.Wait()
 		if n := l.Stats().Panics; n != 0 {
@@ -226,20 +226,22 @@ func TestStopWaits(t *testing.T) {
 		if _, err = l.Handle(Reader{}, func(context.Context, Event) { closing <- l.Close() }); err != nil {
 			t.Fatal(err)
 		}
-		l.tell(Event{Key: "5"})
+		l.say(Event{Key: "5"})
 		if err := <-closing; err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// bare is a listener that talks to no server: its stream is what tell tells.
+// bare is a listener that talks to no server: its stream is what say tells.
 func bare() *Listener {
-	return newListener(listenerTestClient(), Options{}.withDefaults())
+	return newListener(0, Options{}.withDefaults())
 }
 
-func (l *Listener) tell(ev Event) {
-	(&session{l: l, dead: make(chan struct{})}).emit(ev)
+func (l *Listener) say(ev Event) {
+	l.stream.Lock()
+	defer l.stream.Unlock()
+	l.emit(ev)
 }
 
 // TestOverflow: what a full queue drops is declared, counted, and the oldest.
@@ -253,7 +255,7 @@ func TestOverflow(t *testing.T) {
 		}
 		for round := range 3 {
 			for i := range 50 {
-				l.tell(Event{Key: fmt.Sprint(i), Name: "set"})
+				l.say(Event{Key: fmt.Sprint(i), Name: "set"})
 			}
 			if got := next(t, s); got != "gap overflow 30" {
 				t.Errorf("round %d: %q", round, got)
@@ -266,7 +268,7 @@ func TestOverflow(t *testing.T) {
 		}
 		// Read while it overflows.
 		for i := range 21 {
-			l.tell(Event{Key: fmt.Sprint(i), Name: "set"})
+			l.say(Event{Key: fmt.Sprint(i), Name: "set"})
 		}
 		for _, want := range []string{"gap overflow 1", "set 1", "set 2"} {
 			if got := next(t, s); got != want {
@@ -274,7 +276,7 @@ func TestOverflow(t *testing.T) {
 			}
 		}
 		for i := range 4 {
-			l.tell(Event{Key: fmt.Sprint("x", i), Name: "set"})
+			l.say(Event{Key: fmt.Sprint("x", i), Name: "set"})
 		}
 		for _, want := range []string{"gap overflow 2", "set 5"} {
 			if got := next(t, s); got != want {
@@ -304,7 +306,7 @@ func TestNextWakesEveryone(t *testing.T) {
 			}()
 		}
 		for range 100 {
-			l.tell(Event{})
+			l.say(Event{})
 		}
 		synctest.Wait()
 		if n := read.Load(); n != 100 {
@@ -314,7 +316,7 @@ func TestNextWakesEveryone(t *testing.T) {
 }
 
 func TestReaderValidates(t *testing.T) {
-	l := newListener(listenerTestClient(), Options{Prefixes: []string{"p:", "q*:"}}.withDefaults())
+	l := newListener(0, Options{Prefixes: []string{"p:", "q*:"}}.withDefaults())
 	defer l.Close()
 	for _, c := range []struct {
 		r    Reader

@@ -19,6 +19,7 @@ import (
 // audit. Fields without a note are written while it is built and read afterwards.
 type session struct {
 	l       *Listener
+	p       *primary
 	id      string
 	born    time.Time
 	voice   *redis.Client // of the PubSub alone
@@ -32,10 +33,8 @@ type session struct {
 	flags    string
 	canary   *canary // when CONFIG is refused
 
-	live    bool                     // receive loop: events are told
-	onProof func()                   // receive loop: called at the first PONG, then nil
-	subs    map[string]*subscription // receive loop: by pattern
-	ev      Event                    // receive loop: what hooks are given
+	live bool                     // receive loop: events are told
+	subs map[string]*subscription // receive loop: by pattern
 
 	wire      wire
 	pings     uint64        // the writer's
@@ -71,16 +70,16 @@ type subscription struct {
 	shadowed bool // a shorter prefix has been subscribed since: Redis sends each event for both
 }
 
-// openSession dials, subscribes, confirms and proves. A blackholed server costs it l.patience() at most.
-func openSession(l *Listener) (_ *session, err error) {
+// openSession dials, subscribes, confirms and proves. A blackholed server costs it p.patience() at most.
+func openSession(p *primary) (_ *session, err error) {
 	s := &session{
-		l: l, id: randomName(), born: time.Now(), subs: make(map[string]*subscription),
+		l: p.l, p: p, id: randomName(), born: time.Now(), subs: make(map[string]*subscription),
 		wake: make(chan struct{}, 1), relook: make(chan struct{}, 1), dead: make(chan struct{}),
 	}
-	s.unhook = context.AfterFunc(l.ctx, func() { s.fail(GapConnection, ErrClosed) })
-	ctx, cancel := context.WithTimeout(l.ctx, l.patience())
+	s.unhook = context.AfterFunc(p.ctx, func() { s.fail(GapConnection, ErrClosed) })
+	ctx, cancel := context.WithTimeout(p.ctx, p.patience())
 	defer cancel()
-	undo := context.AfterFunc(ctx, func() { s.fail(GapConnection, fmt.Errorf("no session within %v: %w", l.patience(), ctx.Err())) })
+	undo := context.AfterFunc(ctx, func() { s.fail(GapConnection, fmt.Errorf("no session within %v: %w", p.patience(), ctx.Err())) })
 	defer func() {
 		if !undo() && err == nil {
 			<-s.dead
@@ -91,13 +90,10 @@ func openSession(l *Listener) (_ *session, err error) {
 		}
 	}()
 	s.voice = s.newVoice()
-	s.desk = newDesk(l)
+	s.desk = newDesk(p)
 	s.pubsub = s.voice.Subscribe(ctx)
 
-	l.mu.Lock()
-	first := newSubscribe(l.opts, l.prefixes)
-	l.mu.Unlock()
-	if err := s.subscribe(ctx, first); err != nil {
+	if err := s.subscribe(ctx, newSubscribe(p.l.opts, p.subscribed())); err != nil {
 		return nil, s.because(err)
 	}
 	if err := s.setUp(ctx); err != nil {
@@ -116,11 +112,11 @@ func (s *session) because(err error) error {
 	case <-s.dead:
 		return s.why()
 	default:
-		return fmt.Errorf("notify: %s: %w", s.l.rdb.Addr, err)
+		return fmt.Errorf("notify: %s: %w", s.p.rdb.Addr, err)
 	}
 }
 
-func (s *session) why() error { return fmt.Errorf("notify: %s: %w", s.l.rdb.Addr, s.cause.err) }
+func (s *session) why() error { return fmt.Errorf("notify: %s: %w", s.p.rdb.Addr, s.cause.err) }
 
 // serve is the receive loop from Synced to the gap.
 func (s *session) serve() cause {
@@ -194,7 +190,7 @@ func (s *session) refusal(err error) error {
 	case c.sub != nil && redis.HasErrorPrefix(err, "NOPERM"):
 		fault := &SetupError{Missing: MissingACL, Fix: aclLine(s.user(), c.sub.rules()...), Err: err}
 		if s.live {
-			s.l.settle(c.sub, fault)
+			s.p.settle(c.sub, fault)
 			return nil
 		}
 		s.fail(GapUnplanned, fault)
@@ -207,8 +203,8 @@ func (s *session) refusal(err error) error {
 }
 
 func (s *session) user() string {
-	if s.l.rdb.Username != "" {
-		return s.l.rdb.Username
+	if s.p.rdb.Username != "" {
+		return s.p.rdb.Username
 	}
 	return "default"
 }

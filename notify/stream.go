@@ -27,7 +27,7 @@ func (s *session) message(m *redis.Message) error {
 	}
 	if ok && kind == Keyspace && rest == mendedName {
 		if s.live && m.Payload != s.l.id {
-			s.lapse(GapFlags)
+			s.l.lapse(GapFlags)
 		}
 		return nil
 	}
@@ -52,9 +52,18 @@ func (s *session) message(m *redis.Message) error {
 	if !s.live || sub.shadowed || name == keymiss || !s.asked(sub, key) {
 		return nil
 	}
-	s.l.events.Add(1)
 	s.emit(Event{Kind: Change, DB: db, Key: key, Name: name, Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload})
 	return nil
+}
+
+// emit tells of ev if the whole stream is live; else what is missing is told of already, by a Gap.
+func (s *session) emit(ev Event) {
+	s.l.stream.Lock()
+	defer s.l.stream.Unlock()
+	if s.l.live && !s.p.left {
+		s.l.events.Add(1)
+		s.l.emit(ev)
+	}
 }
 
 // asked reports whether key begins with a prefix that is listened to. The pattern alone does not tell: over all databases its
@@ -71,50 +80,58 @@ func (s *session) asked(sub *subscription, key string) bool {
 // are told to nobody.
 func Own(name string) bool { return name == markerName || strings.HasPrefix(name, canaryName) }
 
-// emit hands ev to the hook and then to every reader's queue; nothing here waits for anyone (I5).
-func (s *session) emit(ev Event) {
-	s.tell(ev)
-	for _, q := range *s.l.queues.Load() {
-		if !q.wants(&s.ev) {
+// emit hands ev to the hook and then to every reader's queue; nothing here waits for anyone (I5). l.stream is held.
+func (l *Listener) emit(ev Event) {
+	l.tell(ev)
+	for _, q := range *l.queues.Load() {
+		if !q.wants(&l.ev) {
 			continue
 		}
-		lost, fresh := q.push(&s.ev)
+		lost, fresh := q.push(&l.ev)
 		if lost > 0 {
-			s.l.dropped.Add(uint64(lost))
+			l.dropped.Add(uint64(lost))
 		}
 		if fresh {
-			s.l.countGap(GapOverflow)
+			l.countGap(GapOverflow)
 		}
 	}
 }
 
-// tell hands ev to the hook alone.
-func (s *session) tell(ev Event) {
-	s.ev = ev
-	s.ev.At = time.Now()
-	if hook := s.l.opts.Hooks.Event; hook != nil {
-		s.guardEvent(hook)
+// tell hands ev to the hook alone. l.stream is held.
+func (l *Listener) tell(ev Event) {
+	l.ev = ev
+	l.ev.At = time.Now()
+	if hook := l.opts.Hooks.Event; hook != nil {
+		l.guardEvent(hook)
 	}
 }
 
-func (s *session) guardEvent(hook func(*Event)) {
-	defer s.catch()
-	ev := s.ev // a hook that changes it does not change what readers get
-	hook(&s.ev)
-	s.ev = ev
+func (l *Listener) guardEvent(hook func(*Event)) {
+	defer l.catch()
+	ev := l.ev // a hook that changes it does not change what readers get
+	hook(&l.ev)
+	l.ev = ev
 }
 
 // guard runs a hook. One that panics may not have applied what it was told: that is a gap.
-func (s *session) guard(hook func()) {
-	defer s.catch()
+func (l *Listener) guard(hook func()) {
+	defer l.catch()
 	hook()
 }
 
-func (s *session) catch() {
-	if p := recover(); p != nil {
-		s.l.panics.Add(1)
-		s.l.log.error("hook panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		s.fail(GapPanic, fmt.Errorf("a hook panicked: %v", p))
+func (l *Listener) catch() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	l.panics.Add(1)
+	l.log.error("hook panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, primary := range l.primaries {
+		if primary.session != nil {
+			primary.session.fail(GapPanic, fmt.Errorf("a hook panicked: %v", p))
+		}
 	}
 }
 
@@ -131,7 +148,6 @@ func (h invalidations) HandlePushNotification(_ context.Context, _ push.Notifica
 func (s *session) flushed() {
 	s.flushes.Add(1)
 	if s.live && !s.isDead() {
-		s.l.events.Add(1)
 		s.emit(Event{Kind: Flush})
 	}
 	nudge(s.relook) // the markers are gone too

@@ -160,7 +160,7 @@ func (s *session) confirm(m *redis.Subscription) error {
 	if sub.confirmed == len(sub.names()) {
 		s.wire.pop()
 		if s.live {
-			s.l.settle(sub, nil)
+			s.p.settle(sub, nil)
 		}
 	}
 	return nil
@@ -177,15 +177,15 @@ func (s *session) cover(pattern string, sub *subscription) {
 }
 
 // settle ends a planned subscription.
-func (l *Listener) settle(sub *subscribe, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (p *primary) settle(sub *subscribe, err error) {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
 	if err == nil {
-		l.prefixes = minimal(slices.Concat(l.prefixes, sub.prefixes))
-		l.plannedCount.Add(uint64(len(sub.patterns)))
+		p.prefixes = minimal(slices.Concat(p.prefixes, sub.prefixes))
+		p.l.plannedCount.Add(uint64(len(sub.patterns)))
 	}
-	if l.planned == sub {
-		l.planned = nil
+	if p.planned == sub {
+		p.planned = nil
 	}
 	sub.err = err
 	close(sub.done)
@@ -193,11 +193,11 @@ func (l *Listener) settle(sub *subscribe, err error) {
 
 // again gives back what a command that was not answered was to do.
 func (s *session) again(c *command) {
-	l := s.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fences = append(c.fences, l.fences...)
-	if c.sub != nil && c.sub == l.planned {
+	p := s.p
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	p.fences = append(c.fences, p.fences...)
+	if c.sub != nil && c.sub == p.planned {
 		c.sub.confirmed, c.sub.sent = 0, false
 	}
 	if s.live {
