@@ -3,7 +3,8 @@
 // [Start] finds the binary, picks a loopback port, makes a directory, starts the server and asks it, over a Unix
 // socket that only that very process can own, until it answers. The test then kills, pauses and restarts it as it
 // likes; at the test's end it is killed and waited for. A missing binary fails the test: a test that is skipped
-// because its server is not there proves nothing and says so to nobody.
+// because its server is not there proves nothing and says so to nobody. [StartCluster] and [StartSentinels] run groups
+// of such servers, which the test can also part.
 //
 // The binary is redis-server from PATH, or the one that the environment variable FRESHET_REDIS_SERVER names (a newer
 // Redis, a valkey-server). It runs without persistence unless the arguments ask for it.
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/gofreshet/freshet/internal/faultproxy"
 )
 
 // BinaryEnv is the environment variable that names another server binary than redis-server from PATH.
@@ -46,23 +50,38 @@ const (
 type Server struct {
 	t      testing.TB // nil for a server from Run
 	binary string
+	file   []string // the configuration file, if any
 	args   []string // as the caller gave them
 	dir    string
 	port   int
+	doors  []*faultproxy.Proxy // all that its peers dial, the first being its address; none when they dial port itself
+	marks  []string            // what tells the connections that it dials itself from its peers'
 
-	mu   sync.Mutex
-	proc *process // guarded by mu; nil when closed or when no start has succeeded
+	admin *redis.Client // of the server itself, past every proxy; nil for a server from Run
+
+	mu       sync.Mutex // guards what follows
+	proc     *process   // nil when closed or when no start has succeeded
+	paused   bool
+	isolated bool // by a test, from its group
 }
 
 // Start runs a server until the end of the test. Arguments are those of the command line, in any of the forms
-// "--appendonly", "yes" or "--appendonly yes"; they override the defaults (loopback, no persistence).
+// "--appendonly", "yes" or "--appendonly yes", perhaps after the path of a configuration file; they override the
+// defaults (loopback, no persistence).
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s, err := Run(args...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.until(t)
+	return s
+}
+
+// until closes s at the end of the test.
+func (s *Server) until(t testing.TB) {
 	s.t = t
+	s.admin = s.Client(t, func(o *redis.Options) { o.Network, o.Addr = "unix", s.socket() })
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("output of %s at %s:\n%s", s.binary, s.Addr(), s.Log())
@@ -71,7 +90,6 @@ func Start(t testing.TB, args ...string) *Server {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 // Run is Start for programs that are not tests. Whoever runs a server closes it.
@@ -86,6 +104,9 @@ func Run(args ...string) (*Server, error) {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
 	s := &Server{binary: binary, args: args, dir: dir}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "--") {
+		s.file, s.args = args[:1], args[1:]
+	}
 	for range 10 {
 		if s.port, err = freePort(); err != nil {
 			break
@@ -125,7 +146,7 @@ func (s *Server) start() error {
 		"--repl-diskless-sync-delay", "0", // else a replica's first sync waits 5 s for others
 	}
 	logStart := s.logSize()
-	proc, err := launch(s.binary, append(args, s.args...), s.dir, s.logPath())
+	proc, err := launch(s.binary, slices.Concat(s.file, args, s.args), s.dir, s.logPath())
 	if err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
@@ -137,15 +158,20 @@ func (s *Server) start() error {
 		}
 		return fmt.Errorf("redistest: %s at %s: %w; its output:\n%s", s.binary, s.Addr(), err, tail(log))
 	}
-	s.proc = proc
+	s.proc, s.paused = proc, false
 	return nil
 }
 
 // Addr is host:port, the same after every restart.
-func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+func (s *Server) Addr() string {
+	if len(s.doors) > 0 {
+		return s.doors[0].Addr()
+	}
+	return "127.0.0.1:" + strconv.Itoa(s.port)
+}
 
-// Port is the TCP port, the same after every restart.
-func (s *Server) Port() int { return s.port }
+// Port is the TCP port of Addr.
+func (s *Server) Port() int { return portOf(s.Addr()) }
 
 // Dir is the server's directory: its dump, its append-only files, its log. It is removed by Close.
 func (s *Server) Dir() string { return s.dir }
@@ -168,11 +194,7 @@ func (s *Server) Client(t testing.TB, opts ...func(*redis.Options)) *redis.Clien
 		opt(o)
 	}
 	rdb := redis.NewClient(o)
-	t.Cleanup(func() {
-		if err := rdb.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
-			t.Errorf("redistest: close client: %v", err)
-		}
-	})
+	closeAtEnd(t, rdb)
 	return rdb
 }
 
@@ -233,6 +255,7 @@ func (s *Server) signal(what string, sig syscall.Signal) error {
 	err := os.ErrProcessDone
 	if s.proc != nil {
 		err = s.proc.signal(sig)
+		s.paused = sig == syscall.SIGSTOP
 	}
 	if err != nil {
 		return s.fail(fmt.Errorf("redistest: %s %s: %w", what, s.Addr(), err))
@@ -257,20 +280,9 @@ func (s *Server) fail(err error) error {
 // StartReplica runs a replica of s until the test's end and returns once its first sync is done.
 func (s *Server) StartReplica(t testing.TB, args ...string) *Server {
 	t.Helper()
-	r := Start(t, append([]string{"--replicaof", "127.0.0.1", strconv.Itoa(s.port)}, args...)...)
-	rdb := r.Client(t)
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
-		info, err := rdb.Info(ctx, "replication").Result()
-		if err != nil {
-			t.Fatalf("redistest: replica %s of %s: %v", r.Addr(), s.Addr(), err)
-		}
-		if strings.Contains(info, "master_link_status:up") {
-			return r
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	r := Start(t, append([]string{"--replicaof", "127.0.0.1", strconv.Itoa(s.Port())}, args...)...)
+	await(t, "first sync", func() error { return r.follows(s) })
+	return r
 }
 
 // AddUser creates an ACL user with the given rules, e.g. "on", ">secret", "~*", "&*", "+@all". A restart forgets it.

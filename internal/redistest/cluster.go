@@ -1,0 +1,284 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gofreshet/freshet/internal/faultproxy"
+)
+
+const clusterSlots = 16384
+
+// Cluster is a Redis Cluster of real servers. Its methods may be called from several goroutines.
+//
+// Where they ask the cluster, they ask the nodes that can answer: those that run, are not paused and are not cut off
+// by [Cluster.Isolate].
+type Cluster struct {
+	args []string
+
+	mu    sync.Mutex
+	nodes []*Node // guarded by mu
+}
+
+// Node is one server of a Cluster. Its address is a proxy: the one that it announces to clients and to the others.
+type Node struct {
+	*Server
+	ID string // 40 hex digits, the same after every restart
+
+	busPort int // announced
+}
+
+// StartCluster runs a Cluster until the end of the test and returns when all nodes agree, all slots are served and all
+// replicas are in sync. [Cluster.Nodes] are the primaries, with the slots dealt out in order, then the replicas of the
+// first, of the second, and so on. The nodes believe in one another's end after a second, serve the slots that are
+// left when others are lost, and keep their replicas. args are further arguments of every server, such as
+// "--notify-keyspace-events", "KEA" or "--cluster-node-timeout", "5000"; they override these defaults.
+func StartCluster(t testing.TB, primaries, replicasPerPrimary int, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{args: args}
+	for range primaries * (1 + replicasPerPrimary) {
+		c.start(t)
+	}
+	for i, n := range c.nodes[:primaries] {
+		first, next := i*clusterSlots/primaries, (i+1)*clusterSlots/primaries
+		n.do(t, "CLUSTER", "ADDSLOTSRANGE", first, next-1)
+		n.do(t, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
+	}
+	for i, n := range c.nodes {
+		n.meet(t, c.nodes[:i])
+	}
+	c.Settle(t)
+	for i, r := range c.nodes[primaries:] {
+		r.do(t, "CLUSTER", "REPLICATE", c.nodes[i/replicasPerPrimary].ID)
+	}
+	for i, r := range c.nodes[primaries:] {
+		of := c.nodes[i/replicasPerPrimary]
+		c.agree(t, fmt.Sprintf("%s replicates %s", r.Addr(), of.Addr()), func(v view) bool { return v[r.ID].primary == of.ID })
+	}
+	c.Settle(t)
+	return c
+}
+
+// start adds a node that has met nobody.
+func (c *Cluster) start(t testing.TB) *Node {
+	t.Helper()
+	door, busDoor := faultproxy.New(t, ""), faultproxy.New(t, "")
+	host := fmt.Sprintf("node-%d.redistest", len(c.Nodes()))
+	n := &Node{busPort: portOf(busDoor.Addr())}
+	announce, mark := asReplica(door)
+	n.Server = startBehind(t, door, func() []string {
+		bus, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		busDoor.SetTarget("127.0.0.1:" + strconv.Itoa(bus))
+		return slices.Concat(announce, []string{
+			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "1000",
+			"--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no",
+			"--cluster-replica-validity-factor", "0", // a replica on a slow machine still stands for election
+			"--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", strconv.Itoa(portOf(door.Addr())),
+			"--cluster-announce-bus-port", strconv.Itoa(n.busPort), "--cluster-announce-hostname", host,
+		}, c.args)
+	})
+	n.doors = append(n.doors, busDoor)
+	n.marks = []string{host, mark}
+	n.ID = n.do(t, "CLUSTER", "MYID").(string)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+// AddNode adds a primary without slots and returns when all nodes know each other.
+func (c *Cluster) AddNode(t testing.TB) *Node {
+	t.Helper()
+	others := reachable(c.Nodes())
+	n := c.start(t)
+	n.meet(t, others)
+	c.Settle(t)
+	return n
+}
+
+// Nodes are all nodes in the order in which they were started.
+func (c *Cluster) Nodes() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
+}
+
+// Addrs are the addresses of all nodes.
+func (c *Cluster) Addrs() []string {
+	var addrs []string
+	for _, n := range c.Nodes() {
+		addrs = append(addrs, n.Addr())
+	}
+	return addrs
+}
+
+// Client returns a client of the Cluster that is closed at the test's end. Each of opts may change its options.
+func (c *Cluster) Client(t testing.TB, opts ...func(*redis.ClusterOptions)) *redis.ClusterClient {
+	t.Helper()
+	o := &redis.ClusterOptions{Addrs: c.Addrs()}
+	for _, opt := range opts {
+		opt(o)
+	}
+	rdb := redis.NewClusterClient(o)
+	closeAtEnd(t, rdb)
+	return rdb
+}
+
+// Primary is the node that owns key as a majority of the nodes say now. It waits while there is none.
+func (c *Cluster) Primary(t testing.TB, key string) *Node {
+	t.Helper()
+	return c.Owner(t, c.Slot(t, key))
+}
+
+// Slot is the slot of key.
+func (c *Cluster) Slot(t testing.TB, key string) int {
+	t.Helper()
+	return int(reachable(c.Nodes())[0].do(t, "CLUSTER", "KEYSLOT", key).(int64))
+}
+
+// Owner is Primary for a slot.
+func (c *Cluster) Owner(t testing.TB, slot int) *Node {
+	t.Helper()
+	return c.elect(t, fmt.Sprintf("owner of slot %d", slot), func(e entry) bool { return e.owns(slot) })
+}
+
+// Replica is the first of a primary's replicas as a majority of the nodes say now. It waits while there is none.
+func (c *Cluster) Replica(t testing.TB, of *Node) *Node {
+	t.Helper()
+	return c.elect(t, "replica of "+of.Addr(), func(e entry) bool { return e.primary == of.ID })
+}
+
+// Failover makes replica the primary: with mode "" in agreement with its primary, with "FORCE" by votes of the other
+// primaries alone, with "TAKEOVER" by its own word. It returns when all nodes say so.
+func (c *Cluster) Failover(t testing.TB, replica *Node, mode string) {
+	t.Helper()
+	cmd := []any{"CLUSTER", "FAILOVER"}
+	if mode != "" {
+		cmd = append(cmd, mode)
+	}
+	insist(t, "failover to "+replica.Addr(), func() error {
+		return replica.admin.Do(context.Background(), cmd...).Err()
+	}, func() error { return replica.follows(replica.Server) })
+	c.agree(t, replica.Addr()+" is a primary", func(v view) bool { return v[replica.ID].primary == "" })
+}
+
+// MoveSlot moves a slot with its keys as redis-cli does, and returns when all nodes say so.
+func (c *Cluster) MoveSlot(t testing.TB, slot int, from, to *Node) {
+	t.Helper()
+	to.do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.ID)
+	from.do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.ID)
+	for {
+		keys := from.do(t, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		from.do(t, append([]any{"MIGRATE", "127.0.0.1", to.Port(), "", 0, groupTimeout.Milliseconds(), "KEYS"}, keys...)...)
+	}
+	// The target first: were the source to go first and the target to fail, nobody would own the slot.
+	assign := []any{"CLUSTER", "SETSLOT", slot, "NODE", to.ID}
+	to.do(t, assign...)
+	from.do(t, assign...)
+	for _, n := range reachable(c.Nodes()) {
+		if n != to && n != from && n.Role(t) == "master" {
+			n.do(t, assign...)
+		}
+	}
+	c.agree(t, fmt.Sprintf("slot %d moved to %s", slot, to.Addr()), func(v view) bool { return v[to.ID].owns(slot) })
+}
+
+// Settle waits until the nodes see each other and agree on who serves what, and all replicas are in sync.
+func (c *Cluster) Settle(t testing.TB) {
+	t.Helper()
+	await(t, "Cluster settled", func() error {
+		nodes := reachable(c.Nodes())
+		var first string
+		for i, n := range nodes {
+			v, err := n.view()
+			if err != nil {
+				return err
+			}
+			said, err := v.about(nodes)
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.Addr(), err)
+			}
+			if i == 0 {
+				first = said
+			}
+			if said != first {
+				return fmt.Errorf("%s says %q, %s says %q", nodes[0].Addr(), first, n.Addr(), said)
+			}
+			if err := n.serves(c.Nodes(), v[n.ID]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Isolate cuts nodes off from the others, both ways, until Heal: nothing arrives, nothing is refused. They still hear
+// each other, and clients still reach everybody. So a primary goes on answering its clients and saying that it is the
+// primary, while the others elect its replica.
+func (c *Cluster) Isolate(side ...*Node) { isolate(servers(side), servers(c.Nodes())) }
+
+// Heal ends Isolate. See Settle.
+func (c *Cluster) Heal() { heal(servers(c.Nodes())) }
+
+func servers(nodes []*Node) []*Server {
+	var servers []*Server
+	for _, n := range nodes {
+		servers = append(servers, n.Server)
+	}
+	return servers
+}
+
+// agree waits until every node's view is ok.
+func (c *Cluster) agree(t testing.TB, what string, ok func(view) bool) {
+	t.Helper()
+	await(t, what, func() error {
+		for _, n := range reachable(c.Nodes()) {
+			v, err := n.view()
+			if err != nil {
+				return err
+			}
+			if !ok(v) {
+				return fmt.Errorf("%s says %v", n.Addr(), v)
+			}
+		}
+		return nil
+	})
+}
+
+// elect waits until a majority names the same node as the first that is ok.
+func (c *Cluster) elect(t testing.TB, what string, ok func(entry) bool) *Node {
+	t.Helper()
+	var elected *Node
+	await(t, what, func() error {
+		voters, votes := reachable(c.Nodes()), make(map[*Node]int)
+		for _, voter := range voters {
+			v, err := voter.view()
+			if err != nil {
+				return err
+			}
+			all := c.Nodes()
+			i := slices.IndexFunc(all, func(n *Node) bool { return ok(v[n.ID]) })
+			if i < 0 {
+				continue
+			}
+			if votes[all[i]]++; votes[all[i]] > len(voters)/2 {
+				elected = all[i]
+				return nil
+			}
+		}
+		return fmt.Errorf("votes: %v", votes)
+	})
+	return elected
+}
