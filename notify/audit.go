@@ -45,7 +45,11 @@ func (s *session) setUp(ctx context.Context) error {
 		return err
 	}
 	if s.tracking != nil {
-		s.doubt("flush unheard until the next audit: no RESP3 tracking: " + s.tracking.Error())
+		until := " until the next audit"
+		if s.l.clustered {
+			until = ""
+		}
+		s.doubt("flush unheard" + until + ": no RESP3 tracking: " + s.tracking.Error())
 	}
 	if s.identity.runID == "" {
 		s.doubt("identity unproven: the server does not tell its run id")
@@ -108,6 +112,9 @@ func (l *Listener) selects() bool { return len(l.opts.DBs) > 1 || l.opts.DBs[0] 
 
 // databases are those to mark.
 func (s *session) databases(ctx context.Context) ([]int, error) {
+	if s.l.clustered {
+		return nil, nil // one database, which is swapped with no other; a marker would be in one slot, on one primary
+	}
 	if s.l.opts.DBs[0] != AllDBs {
 		return s.l.opts.DBs, nil
 	}
@@ -127,6 +134,9 @@ func (s *session) databases(ctx context.Context) ([]int, error) {
 
 // countDatabases asks how many there are, as far as we care.
 func (s *session) countDatabases(ctx context.Context) (int, error) {
+	if s.l.clustered {
+		return 1, nil
+	}
 	var cmd *redis.Cmd
 	if err := s.desk.ask(ctx, func(p redis.Pipeliner) { cmd = askConfig(ctx, p, "databases") }); err != nil {
 		return 0, err

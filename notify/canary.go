@@ -161,6 +161,14 @@ var errMute = errors.New("the canary's events did not come")
 func (s *session) proveByCanary(ctx context.Context, refusal error) error {
 	o, home := &s.l.opts, s.l.home()
 	key := o.Namespace + canaryName + s.l.id
+	if s.l.clustered {
+		slot, ok := s.p.slot()
+		if !ok {
+			s.doubt("flags unproven: CONFIG refused, and no canary where there are no slots")
+			return nil
+		}
+		key += "{" + tagOf(slot) + "}"
+	}
 	c := &canary{key: key, channel: channelName(Keyspace, home, key)}
 	s.canary = c
 	if !s.hears(home, key) {

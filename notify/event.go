@@ -54,6 +54,7 @@ const (
 	GapFlags      = "flags"      // notify-keyspace-events no longer holds what is needed
 	GapMarker     = "marker"     // a marker key is gone or another: SWAPDB, or a flush that was not heard
 	GapAudit      = "audit"      // the audit could not be completed within AuditEvery + PongTimeout
+	GapTopology   = "topology"   // another server may have become a primary, by what a Sentinel or a node of the Cluster says
 	GapPanic      = "panic"      // a hook panicked: what it was told may not have been applied
 	GapOverflow   = "overflow"   // one reader's queue was full; only that reader sees it, and nothing is missing after it
 )

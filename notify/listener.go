@@ -20,21 +20,26 @@ type Listener struct {
 	db   int     // the client's
 	id   string  // names this listener's canaries
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // every goroutine; see start
-	log    *logger
-	first  chan error // how the start came out; read once
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup // every goroutine; see start
+	log        *logger
+	server     func(addr string) redis.Options
+	electorate electorate // nil: one server
+	clustered  bool       // keys have slots, and there is one database
+	first      chan error // how the start came out; read once
 
 	// stream is held while hooks run and readers' queues are filled: one event at a time. It is taken before mu.
 	stream sync.Mutex
 	live   bool      // Synced was told, and no Gap since
+	seated bool      // the primaries are who is to be heard
 	ev     Event     // what hooks are given
 	proof  time.Time // what Hooks.Pong was last told
 
 	mu        sync.Mutex
 	closed    bool
 	primaries []*primary    // all of them must be heard for the stream to be live
+	seats     seats         // with an electorate
 	since     time.Time     // when synced last changed
 	synced    bool          // live, for those who may not take stream
 	lives     uint64        // how often it became true
@@ -46,7 +51,7 @@ type Listener struct {
 	queues   atomic.Pointer[[]*queue]
 	filter   atomic.Pointer[[]string] // prefixes again, for the receive loop over keyevent channels; nil for every key
 
-	events, dropped, panics, sessions, plannedCount atomic.Uint64
+	events, dropped, panics, reconnects, plannedCount atomic.Uint64
 
 	gapsMu sync.Mutex
 	gaps   map[string]uint64
@@ -68,7 +73,7 @@ type Stats struct {
 	Gaps         uint64            // of all reasons
 	Dropped      uint64            // events that readers' queues lost, each declared by a Gap
 	Panics       uint64            // of handlers and hooks
-	Reconnects   uint64            // sessions after the first
+	Reconnects   uint64            // sessions after a server's first
 	Planned      uint64            // patterns subscribed by Subscribe
 	GapsByReason map[string]uint64 // by the Gap... constants
 }
@@ -82,18 +87,19 @@ type Stats struct {
 // It must be a *redis.Client that dials one server; anything else fails with ErrUnsupported. What the operator must mend
 // fails with a *SetupError. A network error fails Listen at the first try, unless StartDown.
 func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Listener, error) {
-	client, err := single(rdb)
-	if err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	if err := opts.Validate(); err != nil {
+	opts = opts.withDefaults()
+	src, err := sourceOf(rdb, &opts)
+	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("notify: listen: %w", err)
 	}
-	l := newListener(client.Options().DB, opts.withDefaults())
-	l.follow(*client.Options())
+	l := newListener(src.db, opts)
+	l.follow(src)
 	select {
 	case err = <-l.first:
 	case <-ctx.Done():
@@ -109,23 +115,6 @@ func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*List
 	}
 	return l, nil
 }
-
-// single is rdb as the client of one server.
-func single(rdb redis.UniversalClient) (*redis.Client, error) {
-	client, ok := rdb.(*redis.Client)
-	switch {
-	case rdb == nil || ok && client == nil:
-		return nil, errors.New("notify: the client is nil: give a *redis.Client")
-	case !ok:
-		return nil, fmt.Errorf("%w: a %T: give a *redis.Client of one primary", ErrUnsupported, rdb)
-	case client.Options().Addr == failoverAddr:
-		return nil, fmt.Errorf("%w: a client of redis.NewFailoverClient: give redis.NewClient with the primary's address", ErrUnsupported)
-	}
-	return client, nil
-}
-
-// failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.
-const failoverAddr = "FailoverClient"
 
 func newListener(db int, opts Options) *Listener {
 	if opts.DBs == nil {
@@ -153,10 +142,16 @@ func (l *Listener) tell1st(err error) {
 	}
 }
 
-// follow listens to one server.
-func (l *Listener) follow(rdb redis.Options) {
+// follow listens to what src leads to.
+func (l *Listener) follow(src source) {
+	l.server, l.electorate, l.clustered = src.server, src.electorate, src.clustered
+	if l.electorate != nil {
+		l.start(l.elect)
+		return
+	}
+	l.seated = true
 	l.mu.Lock()
-	p := l.newPrimary(rdb)
+	p := l.newPrimary(l.server(src.addr))
 	l.primaries = []*primary{p}
 	l.mu.Unlock()
 	l.start(p.run)
@@ -199,7 +194,7 @@ func (l *Listener) join() {
 	l.mu.Lock()
 	whole := len(l.primaries) > 0 && !slices.ContainsFunc(l.primaries, func(p *primary) bool { return p.session == nil })
 	l.mu.Unlock()
-	if whole && !l.live {
+	if whole && l.seated && !l.live {
 		l.resume()
 	}
 }
@@ -235,9 +230,14 @@ func (l *Listener) prove() {
 		return
 	}
 	l.mu.Lock()
-	primaries := l.primaries
+	primaries, agreed := l.primaries, l.seats.agreed
 	l.mu.Unlock()
 	proof := primaries[0].proof
+	if l.electorate != nil {
+		if proof = agreed; agreed.IsZero() {
+			return
+		}
+	}
 	for _, p := range primaries {
 		if !p.answered {
 			return
@@ -308,6 +308,9 @@ func (l *Listener) Status() Status {
 		}
 	}
 	st.Addr, st.RunID, st.Version = strings.Join(addrs, ","), strings.Join(runIDs, ","), strings.Join(versions, ",")
+	if l.electorate != nil && l.seats.agreed.IsZero() {
+		st.Reasons = append(st.Reasons, l.seats.reason())
+	}
 	if l.closed {
 		st.Reasons = []string{"closed"}
 	}
@@ -323,7 +326,7 @@ func (l *Listener) Stats() Stats {
 	l.gapsMu.Unlock()
 	st := Stats{
 		Events: l.events.Load(), Dropped: l.dropped.Load(), Panics: l.panics.Load(),
-		Reconnects: max(l.sessions.Load(), 1) - 1, Planned: l.plannedCount.Load(), GapsByReason: gaps,
+		Reconnects: l.reconnects.Load(), Planned: l.plannedCount.Load(), GapsByReason: gaps,
 	}
 	for _, n := range gaps {
 		st.Gaps += n

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // AllDBs in [Options.DBs] listens to every database.
@@ -35,6 +37,10 @@ type Options struct {
 	Channels Channels
 
 	Flags Flags
+
+	// Sentinel is needed with a client of redis.NewFailoverClient, which does not tell it: the options that the client was
+	// made with. The Sentinels listed, and those they know of, are asked every Heartbeat who the primary is.
+	Sentinel *redis.FailoverOptions
 
 	// Namespace is the prefix of every key Freshet writes: markers and canaries. Default "freshet:".
 	Namespace string

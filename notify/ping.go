@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,18 +29,42 @@ func (l *Listener) Fence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	primaries := l.primaries
-	l.mu.Unlock()
+	for called := time.Now(); ; {
+		l.mu.Lock()
+		primaries := l.primaries
+		l.mu.Unlock()
+		if err := fenceAll(ctx, primaries); err != nil {
+			return err
+		}
+		if l.electorate == nil {
+			return nil
+		}
+		// They have told all they executed, but were they still the primaries?
+		l.askVoters()
+		others := false
+		err := l.wait(ctx, func() bool {
+			others = !slices.Equal(l.primaries, primaries)
+			return others || l.synced && l.seats.agreed.After(called)
+		})
+		if err != nil || !others {
+			return err
+		}
+	}
+}
+
+// fenceAll returns when each of primaries has answered, or is a primary no more.
+func fenceAll(ctx context.Context, primaries []*primary) error {
 	asked := make([]*fence, len(primaries))
 	for i, p := range primaries {
 		asked[i] = p.askFence(false)
 	}
-	for _, f := range asked {
+	for i, p := range primaries {
 		select {
-		case <-f.done:
-		case <-l.ctx.Done():
-			return ErrClosed
+		case <-asked[i].done:
+		case <-p.ctx.Done():
+			if p.l.ctx.Err() != nil {
+				return ErrClosed
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -20,11 +20,13 @@ type primary struct {
 	// Guarded by l.mu.
 	session  *session   // that is live, or nil
 	cause    error      // why there is none
+	heard    bool       // there was one
 	fences   []*fence   // that no ping has been sent for yet
 	planned  *subscribe // asked for and not confirmed yet
 	prefixes []string   // subscribed, minimal; nil for every key
 	runID    string     // of the last session, as is version
 	version  string
+	member   member // what it is to the electorate
 
 	// Guarded by l.stream.
 	left     bool      // let go: what it says is told to nobody
@@ -87,10 +89,12 @@ func rest(ctx context.Context, d time.Duration) bool {
 func (p *primary) up(s *session) {
 	l := p.l
 	s.live = true
-	l.sessions.Add(1)
 	l.stream.Lock()
 	l.mu.Lock()
-	p.session, p.cause = s, nil
+	if p.heard {
+		l.reconnects.Add(1)
+	}
+	p.session, p.cause, p.heard = s, nil, true
 	p.runID, p.version = s.identity.runID, s.identity.version
 	l.mu.Unlock()
 	p.answered, p.proof = false, time.Time{}
@@ -145,6 +149,13 @@ func (p *primary) subscribed() []string {
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
 	return p.prefixes
+}
+
+// slot is one of a Cluster's slots that the server has, if it has any.
+func (p *primary) slot() (int, bool) {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	return p.member.slot, p.member.votes
 }
 
 // plan has the running or the next session subscribe to prefixes; nil when there is nothing to subscribe. l.mu is held.

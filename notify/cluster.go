@@ -1,0 +1,315 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// cluster is the electorate of a Redis Cluster: its primaries with slots. A replica becomes a primary if a majority of
+// them votes for it in a new term ("epoch"); its configuration epoch is then that term, which every voter has heard of.
+// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+type cluster struct {
+	seeds  []string
+	user   string
+	opts   *redis.ClusterOptions
+	server func(addr string) redis.Options
+	booths booths
+
+	mu   sync.Mutex
+	last []string // addresses of the last view's primaries
+}
+
+// What is supposed of a Cluster that does not tell its cluster-node-timeout, and the least that an election may take.
+const (
+	nodeTimeout  = 15 * time.Second
+	electionSpan = 2 * time.Second
+)
+
+func clusterSource(c *redis.ClusterOptions, opts *Options) (source, error) {
+	switch {
+	case c.ReadOnly || c.RouteByLatency || c.RouteRandomly:
+		return source{}, fmt.Errorf("%w: the client may read replicas, which may be behind the events: "+
+			"leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrUnsupported)
+	case c.ClusterSlots != nil:
+		return source{}, fmt.Errorf("%w: the client has ClusterOptions.ClusterSlots, so that nobody votes on who is a primary: "+
+			"give a client of a Redis Cluster", ErrUnsupported)
+	case len(opts.DBs) > 1 || len(opts.DBs) == 1 && opts.DBs[0] != 0:
+		return source{}, fmt.Errorf("notify: Options.DBs is %v: a Redis Cluster has database 0 alone: leave DBs nil", opts.DBs)
+	}
+	server := func(addr string) redis.Options {
+		o := redis.Options{Addr: addr, NodeAddress: addr}
+		copySame(&o, c)
+		o.MinIdleConns = 0
+		made := c.NewClient(&o)
+		defer made.Close()
+		return *made.Options()
+	}
+	e := &cluster{seeds: slices.Clone(c.Addrs), user: c.Username, opts: c, server: server}
+	e.booths = booths{patience: opts.PongTimeout, server: server}
+	return source{server: server, electorate: e, clustered: true}, nil
+}
+
+// table is what one node says of the Cluster.
+type table struct {
+	self    string
+	members []member // by id
+	term    uint64
+	voted   bool // it has given a vote since its process began, or does not tell
+	slots   []redis.ClusterSlot
+}
+
+func (t *table) sameAs(other *table) bool {
+	return slices.EqualFunc(t.members, other.members, func(a, b member) bool {
+		return a.id == b.id && a.epoch == b.epoch && a.votes == b.votes
+	})
+}
+
+// voters are the primaries that have slots.
+func (t *table) voters() map[string]string {
+	out := make(map[string]string)
+	for _, m := range t.members {
+		if m.votes {
+			out[m.addr] = m.id
+		}
+	}
+	return out
+}
+
+func (t *table) addrs() []string {
+	var out []string
+	for _, m := range t.members {
+		out = append(out, m.addr)
+	}
+	return out
+}
+
+func (e *cluster) view(ctx context.Context) (*view, error) {
+	e.mu.Lock()
+	known := slices.Concat(e.last, e.seeds)
+	e.mu.Unlock()
+	answers, err := askAll(ctx, e.booths.patience, known, e.ask, (*table).addrs)
+	byID := make(map[string]*table)
+	var term uint64
+	for _, t := range answers {
+		byID[t.self] = t
+		term = max(term, t.term)
+	}
+	for _, t := range byID {
+		agreeing := e.agreeing(t, byID)
+		voters := t.voters()
+		need := len(voters)/2 + 1
+		if len(agreeing) < need {
+			continue
+		}
+		v := &view{primaries: t.members, voters: voters, need: need, term: term, slots: t.slots}
+		if v.open, err = e.open(ctx, v, agreeing); err != nil {
+			return nil, err
+		}
+		e.mu.Lock()
+		e.last = t.addrs()
+		e.mu.Unlock()
+		return v, nil
+	}
+	if fault := refusedFault(err, e.user, "+cluster|nodes", "+cluster|info", "+cluster|slots", "+cluster|myid"); fault != nil {
+		return nil, fault
+	}
+	if len(byID) == 0 {
+		return nil, fmt.Errorf("notify: no node of the Cluster answered: %w", cmp.Or(err, errNoMajority))
+	}
+	return nil, fmt.Errorf("notify: %w on the Cluster's primaries (%d nodes answered): %w", errNoMajority, len(byID), cmp.Or(err, errNoMajority))
+}
+
+// agreeing are the voters in t that say what t says.
+func (e *cluster) agreeing(t *table, byID map[string]*table) []*table {
+	var out []*table
+	for _, id := range t.voters() {
+		if other := byID[id]; other != nil && other.sameAs(t) {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
+// open says for how long a replica may yet be promoted in v's term. Usually that is settled: a primary was, or as many as
+// make a majority have never voted (a Cluster that has just been made gives its replicas terms of their own).
+func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Duration, error) {
+	silent := 0
+	for _, t := range agreeing {
+		if !t.voted {
+			silent++
+		}
+	}
+	promoted := slices.ContainsFunc(v.primaries, func(m member) bool { return m.epoch == v.term })
+	if promoted || silent >= v.need {
+		return 0, nil
+	}
+	timeout := nodeTimeout
+	for addr := range v.voters {
+		cmd := redis.NewCmd(ctx, "CONFIG", "GET", "cluster-node-timeout")
+		if err := e.booths.at(addr).Process(ctx, cmd); err != nil {
+			continue
+		}
+		value, _ := configValue(cmd, "cluster-node-timeout")
+		if ms, err := strconv.Atoi(value); err == nil {
+			timeout = time.Duration(ms) * time.Millisecond
+			break
+		}
+	}
+	return max(2*timeout, electionSpan), ctx.Err()
+}
+
+func (e *cluster) poll(ctx context.Context, v *view, voter string) (err error) {
+	defer unreadable(&err)
+	var id, info *redis.Cmd
+	_, err = e.booths.at(voter).Pipelined(ctx, func(p redis.Pipeliner) error {
+		id, info = p.Do(ctx, "CLUSTER", "MYID"), p.Do(ctx, "CLUSTER", "INFO")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if self, _ := id.Text(); self != v.voters[voter] {
+		return dissentf("another node is at %s", voter)
+	}
+	text, _ := info.Text()
+	term, _, err := clusterInfo(text)
+	if err == nil && term > v.term {
+		return dissentf("%s has heard of term %d", voter, term)
+	}
+	return err
+}
+
+// ask takes one node's table.
+func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
+	defer unreadable(&err)
+	var (
+		nodes, info *redis.Cmd
+		slots       *redis.ClusterSlotsCmd
+	)
+	_, err = e.booths.at(addr).Pipelined(ctx, func(p redis.Pipeliner) error {
+		nodes, info, slots = p.Do(ctx, "CLUSTER", "NODES"), p.Do(ctx, "CLUSTER", "INFO"), p.ClusterSlots(ctx)
+		return nil
+	})
+	if err != nil {
+		if redis.HasErrorPrefix(err, "ERR This instance has cluster support disabled") {
+			return nil, &SetupError{MissingRole, "redis.NewClient with the server's address", fmt.Errorf("%w: %w", ErrUnsupported, err)}
+		}
+		return nil, err
+	}
+	text, _ := nodes.Text()
+	if t, err = parseNodes(text, addr); err != nil {
+		return nil, err
+	}
+	text, _ = info.Text()
+	if t.term, t.voted, err = clusterInfo(text); err != nil {
+		return nil, err
+	}
+	t.takeSlots(slots.Val(), addr)
+	return t, nil
+}
+
+// takeSlots keeps the primary's address of each range, as this endpoint of the Cluster would have it dialled.
+func (t *table) takeSlots(slots []redis.ClusterSlot, origin string) {
+	for _, s := range slots {
+		if len(s.Nodes) == 0 {
+			continue
+		}
+		node := s.Nodes[0]
+		node.Addr = reach(node.Addr, origin)
+		t.slots = append(t.slots, redis.ClusterSlot{Start: s.Start, End: s.End, Nodes: []redis.ClusterNode{node}})
+		for i := range t.members {
+			if t.members[i].id == node.ID {
+				t.members[i].addr, t.members[i].slot = node.Addr, s.Start
+			}
+		}
+	}
+}
+
+// clusterInfo reads the reply to CLUSTER INFO.
+func clusterInfo(text string) (term uint64, voted bool, err error) {
+	told, tells := false, false
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		switch name {
+		case "cluster_current_epoch":
+			term, err = strconv.ParseUint(value, 10, 64)
+			told = err == nil
+		case "cluster_stats_messages_auth-ack_sent":
+			voted = value != "0"
+		case "cluster_stats_messages_sent":
+			tells = true
+		}
+	}
+	if !told {
+		return 0, false, errors.New("CLUSTER INFO does not tell cluster_current_epoch")
+	}
+	return term, voted || !tells, nil
+}
+
+// parseNodes reads the reply to CLUSTER NODES of the node at origin.
+func parseNodes(text, origin string) (*table, error) {
+	t := new(table)
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 8 {
+			continue
+		}
+		flags := strings.Split(f[2], ",")
+		if slices.Contains(flags, "myself") {
+			t.self = f[0]
+		}
+		if !slices.Contains(flags, "master") || slices.Contains(flags, "handshake") || slices.Contains(flags, "noaddr") {
+			continue
+		}
+		epoch, err := strconv.ParseUint(f[6], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("CLUSTER NODES tells of an epoch %q", f[6])
+		}
+		votes := slices.ContainsFunc(f[8:], func(slot string) bool { return !strings.HasPrefix(slot, "[") })
+		t.members = append(t.members, member{id: f[0], addr: reach(nodeAddr(f[1]), origin), epoch: epoch, votes: votes})
+	}
+	if t.self == "" {
+		return nil, errors.New("CLUSTER NODES does not tell who answers")
+	}
+	slices.SortFunc(t.members, func(a, b member) int { return strings.Compare(a.id, b.id) })
+	return t, nil
+}
+
+// nodeAddr is host:port of "ip:port@busport,hostname,...".
+func nodeAddr(s string) string {
+	addr, rest, _ := strings.Cut(s, "@")
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return addr
+	}
+	host, port := addr[:i], addr[i+1:]
+	if _, names, ok := strings.Cut(rest, ","); ok && host == "" {
+		host, _, _ = strings.Cut(names, ",")
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// client takes its slots from the view, and is told of slots that have moved instead of following them.
+func (e *cluster) client(v *view, slots func() []redis.ClusterSlot) redis.UniversalClient {
+	o := *e.opts
+	o.MaxRedirects = -1
+	o.ClusterSlots = func(context.Context) ([]redis.ClusterSlot, error) { return slots(), nil }
+	o.NewClient = func(node *redis.Options) *redis.Client {
+		made := e.server(node.NodeAddress) // node.Addr lacks a loopback host, for go-redis knows no origin of these slots
+		return redis.NewClient(&made)
+	}
+	o.AutoPipelineOptions = nil
+	return redis.NewClusterClient(&o)
+}
+
+func (e *cluster) close() { e.booths.close() }
