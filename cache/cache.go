@@ -150,10 +150,10 @@ func (c *Cache[K, V]) Wrap(load func(context.Context, K) (V, error)) func(contex
 }
 
 func (c *Cache[K, V]) get(ctx context.Context, k K, load func(context.Context, K) (V, error)) (V, error) {
-	h := maphash.Comparable(c.seed, k)
+	h := c.hash(k)
 	rec := invalidate.RecordIn(ctx)
 	bound := c.bound(0, rec)
-	if e, _, _ := c.look(h, k, rec, bound); e != nil {
+	if e, _, _ := c.look(h, &k, rec, bound); e != nil {
 		return c.give(e)
 	}
 	e, _, err := c.load(ctx, k, h, load, bound, false)
@@ -201,11 +201,11 @@ func (c *Cache[K, V]) Read(ctx context.Context, k K, how ReadOptions) (Result[V]
 			how.MaxStaleness = 1 // ns: nothing from memory is proven for that
 		}
 	}
-	h := maphash.Comparable(c.seed, k)
+	h := c.hash(k)
 	rec := invalidate.RecordIn(ctx)
 	bound := c.bound(how.MaxStaleness, rec)
 	if !how.Refresh {
-		if e, age, stale := c.look(h, k, rec, bound); e != nil {
+		if e, age, stale := c.look(h, &k, rec, bound); e != nil {
 			r = Result[V]{Hit: true, Stale: stale, Staleness: age}
 			var err error
 			r.Value, err = c.give(e)
@@ -239,7 +239,7 @@ func (c *Cache[K, V]) fence(ctx context.Context) error {
 // value.
 func (c *Cache[K, V]) Peek(k K) (V, bool) {
 	var none V
-	e := c.find(maphash.Comparable(c.seed, k), k)
+	e := c.find(c.hash(k), &k)
 	if e == nil || e.err != nil || !e.valid.Valid(c.opts.MaxStaleness) {
 		return none, false
 	}
@@ -251,7 +251,7 @@ func (c *Cache[K, V]) Peek(k K) (V, bool) {
 // absence is served as its error.
 func (c *Cache[K, V]) Lookup(ctx context.Context, k K) (v V, ok bool, err error) {
 	rec := invalidate.RecordIn(ctx)
-	e, _, _ := c.look(maphash.Comparable(c.seed, k), k, rec, c.bound(0, rec))
+	e, _, _ := c.look(c.hash(k), &k, rec, c.bound(0, rec))
 	if e == nil {
 		return v, false, nil
 	}
@@ -289,21 +289,28 @@ func (c *Cache[K, V]) bound(call time.Duration, rec *invalidate.Record) time.Dur
 	return bound
 }
 
+func (c *Cache[K, V]) hash(k K) uint64 {
+	if c.opts.Hash != nil {
+		return c.opts.Hash(c.seed, k)
+	}
+	return maphash.Comparable(c.seed, k)
+}
+
 // find returns what the store has for k, valid or not.
-func (c *Cache[K, V]) find(h uint64, k K) *entry[K, V] {
+func (c *Cache[K, V]) find(h uint64, k *K) *entry[K, V] {
 	v, ok := c.store.Get(h)
 	if !ok {
 		return nil
 	}
 	e, ok := v.(*entry[K, V])
-	if !ok || e.key != k {
+	if !ok || e.key != *k {
 		return nil
 	}
 	return e
 }
 
 // look returns an entry that may be served now, and hands up to rec what it rests on (R6).
-func (c *Cache[K, V]) look(h uint64, k K, rec *invalidate.Record, bound time.Duration) (
+func (c *Cache[K, V]) look(h uint64, k *K, rec *invalidate.Record, bound time.Duration) (
 	e *entry[K, V], staleness time.Duration, stale bool,
 ) {
 	if c.closed.Load() {

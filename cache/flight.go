@@ -131,7 +131,7 @@ func (c *Cache[K, V]) board(
 
 // landed is the flight that brought what memory has of k, if that may be served; else nil.
 func (c *Cache[K, V]) landed(h uint64, k K, bound time.Duration) *flight[K, V] {
-	e := c.find(h, k)
+	e := c.find(h, &k)
 	if e == nil || !e.valid.Valid(bound) {
 		return nil
 	}

@@ -132,7 +132,7 @@ func (c *Cache[K, V]) arrive(k K, f *flight[K, V], e *entry[K, V]) {
 
 // drop removes what is in memory of k, if it may not be served any more.
 func (c *Cache[K, V]) drop(h uint64, k K) {
-	if e := c.find(h, k); e != nil && c.dead(e) {
+	if e := c.find(h, &k); e != nil && c.dead(e) {
 		c.store.Del(h, e)
 	}
 }

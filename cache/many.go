@@ -3,7 +3,6 @@ package cache
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -45,12 +44,12 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 		if _, twice := hashes[k]; twice {
 			continue
 		}
-		h := maphash.Comparable(c.seed, k)
+		h := c.hash(k)
 		hashes[k] = h
 		if err := c.refused(k); err != nil {
 			return nil, err
 		}
-		if e, _, _ := c.look(h, k, rec, bound); e != nil {
+		if e, _, _ := c.look(h, &k, rec, bound); e != nil {
 			take(k, e, nil)
 		} else {
 			missing = append(missing, k)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"strconv"
 	"strings"
@@ -36,6 +37,38 @@ func TestKeyTexts(t *testing.T) {
 	check(build(t, tr, Options[tenant, int]{AppendKey: func(dst []byte, k tenant) []byte {
 		return fmt.Appendf(dst, "%s:%d", k.Tenant, k.ID)
 	}}).NameOf(tenant{"acme", 7}), "k:acme:7")
+}
+
+// Options.Hash decides where a key lies, on every path, and never whose value it gets: keys that share a hash only drive
+// each other out.
+// Seen to fail without the comparison of keys in find, and with maphash.Comparable in hash whatever the option.
+func TestHash(t *testing.T) {
+	tr := tracker(t)
+	hashed := 0
+	c := build(t, tr, Options[string, string]{
+		Hash: func(maphash.Seed, string) uint64 { hashed++; return 7 },
+		Load: func(_ context.Context, k string) (string, error) { return "of " + k, nil },
+	})
+	for range 2 {
+		for _, k := range []string{"a", "b"} {
+			if v, err := c.Get(t.Context(), k); v != "of "+k || err != nil {
+				t.Fatalf("%s: %q, %v", k, v, err)
+			}
+			if v, ok := c.Peek(k); v != "of "+k || !ok {
+				t.Fatalf("%s is not in memory: %q, %v", k, v, ok)
+			}
+		}
+	}
+	found, err := c.GetMany(t.Context(), []string{"a", "b"})
+	if len(found) != 2 || found["a"] != "of a" || found["b"] != "of b" || err != nil {
+		t.Errorf("%v, %v", found, err)
+	}
+	if st := c.Stats(); st.Entries != 1 {
+		t.Errorf("%d entries under one hash", st.Entries)
+	}
+	if hashed != 10 {
+		t.Errorf("%d keys hashed of 10", hashed)
+	}
 }
 
 // Tenants' struct keys of one ID are different entries, and fall one by one.
