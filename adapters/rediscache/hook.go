@@ -114,7 +114,7 @@ func NewHook(tracker *invalidate.Tracker, rdb redis.UniversalClient, opts HookOp
 		}
 	}
 	o := cache.Options[question, any]{
-		Name: "hook", NoKey: true, LoadMany: h.load, Absent: redis.Nil, NotFound: absent, Clone: cloned,
+		Name: "hook", NoKey: true, Hash: hash, LoadMany: h.load, Absent: redis.Nil, NotFound: absent, Clone: cloned,
 		MaxEntries: opts.MaxEntries, MaxBytes: opts.MaxBytes,
 		TTL: opts.TTL, NegativeTTL: opts.NegativeTTL, MaxStaleness: opts.MaxStaleness, Beyond: opts.Beyond,
 		LoadTimeout: opts.LoadTimeout, Logger: opts.Logger,
@@ -162,8 +162,8 @@ func (h *Hook) covers(key string) bool {
 
 // process answers one command from memory or passes it on.
 func (h *Hook) process(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-	q, ok := h.ask(cmd)
-	if !ok {
+	var q question
+	if !h.ask(cmd, &q) {
 		return h.pass(ctx, cmd, next)
 	}
 	if err := ctx.Err(); err != nil { // as a client that has to wait for a connection
@@ -197,9 +197,12 @@ func (h *Hook) pipeline(ctx context.Context, cmds []redis.Cmder, next redis.Proc
 	var f falling
 	for _, cmd := range cmds {
 		before := len(questions)
-		if q, ok := h.ask(cmd); ok && q.many() {
+		var q question
+		switch {
+		case !h.ask(cmd, &q):
+		case q.many():
 			questions = append(questions, each(q, cmd)...)
-		} else if ok {
+		default:
 			questions = append(questions, q)
 		}
 		own := questions[before:]

@@ -3,6 +3,8 @@ package rediscache
 import (
 	"encoding"
 	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
 	"reflect"
 	"strconv"
 	"time"
@@ -53,14 +55,36 @@ const (
 	exists
 )
 
-// reads finds a command by its name.
-var reads = func() map[string]command {
-	m := make(map[string]command, len(readables))
+// whitelist finds a readable by its name, one place after the other from where its letters point; what it holds is one more
+// than the command. A map takes several times as long, and every hit asks.
+var whitelist = func() (table [256]command) {
 	for i, r := range readables {
-		m[r.name] = command(i)
+		at := place(r.name)
+		for table[at] != 0 {
+			at++
+		}
+		table[at] = command(i + 1)
 	}
-	return m
+	return table
 }()
+
+func place(name string) uint8 {
+	n := len(name)
+	return uint8(n) + 8*name[0] + 29*name[n/2] + 113*name[n-1]
+}
+
+// readableBy is the command of that name, in lower case, if it is in the whitelist.
+func readableBy(name string) (c command, ok bool) {
+	if name == "" {
+		return 0, false
+	}
+	for at := place(name); whitelist[at] != 0; at++ {
+		if c = whitelist[at] - 1; readables[c].name == name {
+			return c, true
+		}
+	}
+	return 0, false
+}
 
 // question is a command and all its arguments: what memory is asked for. Commands that differ in nothing but the type
 // that go-redis reads the reply into are different questions. Equal questions are equal on the wire.
@@ -72,40 +96,50 @@ type question struct {
 	rest    string // those arguments: one as it is, several each behind its length
 }
 
+// hash is [cache.Options].Hash.
+func hash(seed maphash.Seed, q question) uint64 {
+	h := maphash.String(seed, q.key) + uint64(q.command)<<8 + uint64(q.shape)
+	if q.n > 0 {
+		// Rotated, so that a key and an argument that change places are two questions.
+		h = bits.RotateLeft64(h, 32) ^ (maphash.String(seed, q.rest) + uint64(q.n))
+	}
+	return h
+}
+
 // many reports whether q stands for a question about each key of its command.
 func (q *question) many() bool { return readables[q.command].many }
 
-// ask is the question that cmd puts; ok is false when it is not to be answered from memory.
-func (h *Hook) ask(cmd redis.Cmder) (q question, ok bool) {
+// ask fills in the question that cmd puts; false when it is not to be answered from memory.
+func (h *Hook) ask(cmd redis.Cmder, q *question) (ok bool) {
 	args := cmd.Args()
 	if len(args) < 2 {
-		return q, false
+		return false
 	}
 	name, plain := args[0].(string)
 	if plain {
-		q.command, ok = reads[name]
+		q.command, ok = readableBy(name)
 	}
 	if !ok {
-		if q.command, ok = reads[cmd.Name()]; !ok {
-			return q, false
+		if q.command, ok = readableBy(cmd.Name()); !ok {
+			return false
 		}
 	}
 	if q.key, ok = h.ours(args[1]); !ok {
-		return q, false
+		return false
 	}
 	if q.shape = shapeOf(cmd); q.shape == none {
-		return q, false
+		return false
 	}
 	if !q.many() {
-		return q, q.setRest(args[2:])
+		return q.setRest(args[2:])
 	}
 	for _, arg := range args[2:] {
 		if _, ok := h.ours(arg); !ok {
-			return q, false
+			return false
 		}
 	}
 	// What is put together key by key has one of these shapes, or go-redis refuses it.
-	return q, q.shape == generic || q.command == mget && q.shape == list || q.command == exists && q.shape == integer
+	return q.shape == generic || q.command == mget && q.shape == list || q.command == exists && q.shape == integer
 }
 
 // ours is arg as a key that is served from memory.

@@ -8,7 +8,7 @@ import (
 )
 
 // looks are the commands that change nothing and are not answered from memory either. A command that is neither here nor
-// in reads is taken for a write of all that it names.
+// in readables is taken for a write of all that it names.
 var looks = names(
 	"ttl", "pttl", "expiretime", "pexpiretime", "httl", "hpttl", "hexpiretime", "hpexpiretime", // a moment's
 	"object", "dump", "memory", "randomkey", "keys", "dbsize", "touch",
@@ -54,7 +54,7 @@ func (h *Hook) falls(f *falling, cmd redis.Cmder) {
 	name := cmd.Name()
 	f.multi = f.multi || name == "multi"
 	f.turned = f.turned || turns[name]
-	_, reading := reads[name]
+	_, reading := readableBy(name)
 	switch {
 	case name == "exec":
 		f.all = f.all || !f.multi // what was queued before went by unseen, or too early
