@@ -2,59 +2,109 @@ package invalidate
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Client is the client that the tracker was connected with, for adapters that keep books of their own in its Redis.
-func (t *Tracker) Client() *redis.Client { return t.rdb }
+// Client is the client that the tracker was connected with, for adapters that keep books of their own in its Redis; nil
+// unless it is of one server: a failover loses what was acknowledged a moment before, books too.
+func (t *Tracker) Client() *redis.Client {
+	if !t.single {
+		return nil
+	}
+	return t.rdb.(*redis.Client)
+}
+
+// Reader is the client for a load to read this Redis with. Of one server it is the tracker's own. Of a Sentinel
+// group or a Cluster it is one that speaks to the very servers that are listened to, when the tracker's own may still hold
+// connections to one that was deposed: what is being loaded in ctx is then taken for as old as the last proof that they
+// are the primaries. It follows no redirection and is closed when others become so; who gets an error from it may ask the
+// tracker's own client, and keep nothing. While the primaries are in doubt, Reader is the tracker's own client, and what is
+// being loaded in ctx is not kept.
+func (t *Tracker) Reader(ctx context.Context) redis.UniversalClient {
+	if t.single {
+		return t.rdb
+	}
+	rdb, agreed := t.listener.Primaries()
+	r := RecordIn(ctx)
+	switch {
+	case rdb == nil && r != nil:
+		r.NoStore()
+	case r != nil && r.tracker == t:
+		r.provenAt(agreed)
+	}
+	if rdb == nil {
+		return t.rdb
+	}
+	return rdb
+}
 
 // Hears reports whether rdb is, as far as its options tell, a client of the very database this tracker hears, one that
 // reads the primary and nothing but it. Cost: a few comparisons.
 func (t *Tracker) Hears(rdb redis.UniversalClient) bool {
-	if rdb == redis.UniversalClient(t.rdb) {
+	if rdb == t.rdb {
 		return true
 	}
 	client, ok := rdb.(*redis.Client)
-	if !ok || client == nil || cachesByItself(client) {
+	if !ok || client == nil || !t.single || cachesByItself(client) {
 		return false
 	}
-	mine, theirs := t.rdb.Options(), client.Options()
+	mine, theirs := t.Client().Options(), client.Options()
 	return theirs.Network == mine.Network && theirs.Addr == mine.Addr && theirs.DB == mine.DB
 }
 
-// CheckClient returns nil if what rdb reads may be kept on this tracker: it is a client of one server that caches
-// nothing by itself and speaks to the tracker's database. Where the addresses differ, both are asked for their run_id.
-// The error says what is wrong and what to give instead.
+// CheckClient returns nil if what rdb reads may be kept on this tracker: it is a client of the same kind, of one server,
+// a Sentinel group or a Cluster, that reads no replicas, caches nothing by itself and speaks to the tracker's database.
+// Where it cannot be told from the options, it is asked for the run_id of a server that the tracker hears. The error says
+// what is wrong and what to give instead.
 func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) error {
-	client, ok := rdb.(*redis.Client)
+	client, _ := rdb.(*redis.Client)
+	cluster, _ := rdb.(*redis.ClusterClient)
+	db := 0
 	switch {
-	case rdb == nil || ok && client == nil:
+	case client == nil && cluster == nil && (rdb == nil || kindOf(rdb) != ""):
 		return fmt.Errorf("%w: rdb is nil: give a *redis.Client", ErrWrongClient)
-	case !ok:
-		return fmt.Errorf("%w: rdb is a %T, which may read replicas or several servers: "+
-			"give a *redis.Client of the tracker's primary", ErrWrongClient, rdb)
-	case cachesByItself(client):
+	case t.Hears(rdb):
+		return nil
+	case kindOf(rdb) != kindOf(t.rdb):
+		return fmt.Errorf("%w: rdb is %s and the tracker hears %s: give the client that the tracker was connected with",
+			ErrWrongClient, cmp.Or(kindOf(rdb), fmt.Sprintf("a %T", rdb)), kindOf(t.rdb))
+	case client != nil && cachesByItself(client):
 		return fmt.Errorf("%w: rdb has a client-side cache of its own, whose values may be older than the events: "+
 			"leave Options.ClientSideCache and ClientSideCacheConfig nil", ErrWrongClient)
-	case client.Options().Addr == failoverAddr:
-		return fmt.Errorf("%w: rdb is a client of redis.NewFailoverClient, which may read replicas or another primary: "+
-			"give redis.NewClient with the primary's address", ErrWrongClient)
-	case t.Hears(client):
-		return nil
-	case client.Options().DB != t.db:
-		return fmt.Errorf("%w: rdb uses database %d and the tracker hears %d: connect a tracker with this client",
-			ErrWrongClient, client.Options().DB, t.db)
+	case cluster != nil && (cluster.Options().ReadOnly || cluster.Options().RouteByLatency || cluster.Options().RouteRandomly):
+		return fmt.Errorf("%w: rdb may read replicas: leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrWrongClient)
+	case client != nil:
+		db = client.Options().DB
 	}
-	mine, theirs := t.listener.Status().RunID, runID(ctx, client)
-	if mine == "" || theirs == "" || mine != theirs {
-		return fmt.Errorf("%w: rdb dials %s and the tracker %s, and they are not known to be one server: "+
-			"give the client that the tracker was connected with", ErrWrongClient, client.Options().Addr, t.rdb.Options().Addr)
+	if db != t.db {
+		return fmt.Errorf("%w: rdb uses database %d and the tracker hears %d: connect a tracker with this client", ErrWrongClient, db, t.db)
+	}
+	mine, theirs := t.listener.Status(), runID(ctx, rdb)
+	if theirs == "" || !slices.Contains(strings.Split(mine.RunID, ","), theirs) {
+		return fmt.Errorf("%w: rdb and the tracker, which hears %s, are not known to lead to the same servers: "+
+			"give the client that the tracker was connected with", ErrWrongClient, mine.Addr)
 	}
 	return nil
+}
+
+// kindOf is what rdb leads to; "" for what cannot be listened to.
+func kindOf(rdb redis.UniversalClient) string {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		if c != nil && c.Options().Addr == failoverAddr {
+			return "a client of redis.NewFailoverClient"
+		}
+		return "a client of one server"
+	case *redis.ClusterClient:
+		return "a client of a Cluster"
+	}
+	return ""
 }
 
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.
@@ -66,7 +116,7 @@ func cachesByItself(rdb *redis.Client) bool {
 }
 
 // runID names the server process; "" when it cannot be asked.
-func runID(ctx context.Context, rdb *redis.Client) string {
+func runID(ctx context.Context, rdb redis.UniversalClient) string {
 	info, err := rdb.Info(ctx, "server").Result()
 	if err != nil {
 		return ""

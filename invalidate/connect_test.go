@@ -23,17 +23,16 @@ import (
 
 func TestConnectRefusesClients(t *testing.T) {
 	leak.Check(t)
-	for _, rdb := range []redis.UniversalClient{nil, (*redis.Client)(nil)} {
-		if _, err := Connect(t.Context(), rdb, Options{}); err == nil || !strings.Contains(err.Error(), "rdb is nil") {
+	for _, rdb := range []redis.UniversalClient{nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil)} {
+		if _, err := Connect(t.Context(), rdb, Options{}); err == nil || !strings.Contains(err.Error(), "client is nil") {
 			t.Errorf("%#v: %v", rdb, err)
 		}
 	}
-	var none *redis.ClusterClient
-	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
 	failover := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})
 	both := redis.NewFailoverClusterClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})
-	for _, rdb := range []redis.UniversalClient{none, cluster, ring, failover, both} {
+	for _, rdb := range []redis.UniversalClient{cluster, ring, failover, both} {
 		_, err := Connect(t.Context(), rdb, Options{Notify: notify.Options{StartDown: true}})
 		if !errors.Is(err, notify.ErrUnsupported) {
 			t.Errorf("%T: %v", rdb, err)

@@ -52,6 +52,15 @@ func (t *Tracker) begin() Validity {
 	return v
 }
 
+// provenAt says that what is read while loading may be as old as at.
+func (r *Record) provenAt(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.lateCall() {
+		r.v.proof = r.v.proof.earlier(instantOf(at))
+	}
+}
+
 // Within tightens the bound that reads from memory have to keep while loading: what is built can be no better proven
 // than what it is built from. d <= 0 changes nothing. Call it before the load runs.
 func (r *Record) Within(d time.Duration) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofreshet/freshet/internal/guard"
+	"github.com/redis/go-redis/v9"
 )
 
 // touchEvent is what an announcement looks like on the stream: an event that Redis itself never sends.
@@ -60,13 +61,33 @@ func (t *Tracker) Forget(names ...Name) { t.apply("forget", names...) }
 
 // announce publishes names, or, when they are a storm (R13), that everything fell. failed are those to try again.
 func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, err error) {
-	channel := "__keyspace@" + strconv.Itoa(t.db) + "__:"
 	if len(names) > len(t.ledger.slots)/8 {
-		return names, t.rdb.Publish(ctx, channel+t.names+allUnder, t.echo).Err()
+		return names, t.announceAll(ctx)
 	}
+	through := t.listener.Through(ctx, func(rdb redis.UniversalClient) error {
+		failed, err = t.publish(ctx, rdb, names)
+		return nil
+	})
+	if through != nil { // who knows which of them were heard
+		return names, through
+	}
+	return failed, err
+}
+
+// announceAll tells that everything fell.
+func (t *Tracker) announceAll(ctx context.Context) error {
+	return t.listener.Through(ctx, func(rdb redis.UniversalClient) error {
+		return rdb.Publish(ctx, t.channel()+t.names+allUnder, t.echo).Err()
+	})
+}
+
+func (t *Tracker) channel() string { return "__keyspace@" + strconv.Itoa(t.db) + "__:" }
+
+func (t *Tracker) publish(ctx context.Context, rdb redis.UniversalClient, names []Name) (failed []Name, err error) {
+	channel := t.channel()
 	for len(names) > 0 {
 		n := min(len(names), publishBatch)
-		pipe := t.rdb.Pipeline()
+		pipe := rdb.Pipeline()
 		for _, name := range names[:n] {
 			pipe.Publish(ctx, channel+name.announced(t.names), t.echo)
 		}
@@ -150,7 +171,7 @@ func (t *Tracker) announceUnsent() {
 		var err error
 		failed := names
 		if all {
-			err = t.rdb.Publish(t.life, "__keyspace@"+strconv.Itoa(t.db)+"__:"+t.names+allUnder, t.echo).Err()
+			err = t.announceAll(t.life)
 		} else {
 			failed, err = t.announce(t.life, names)
 		}

@@ -27,8 +27,9 @@ type Tracker struct {
 
 	_ [64]byte
 
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	db       int
+	single   bool // rdb is of one server
 	listener *notify.Listener
 	names    string // namespace + "name:": where tags and prefixes are announced
 	echo     string // the payload of this tracker's own announcements, which it has applied before they come back
@@ -51,21 +52,13 @@ type Tracker struct {
 }
 
 // Connect subscribes and confirms, and returns once the stream is proven: with the first answered ping. ctx bounds the
-// start alone; Close ends the tracker. rdb must speak to the primary whose keys are cached; it stays the caller's, and
-// announcements ([Tracker.Touch]) are sent with it.
+// start alone; Close ends the tracker. rdb must speak to the primary whose keys are cached: a client of one server, of a
+// Cluster, or of [redis.NewFailoverClient], whose options Options.Notify.Sentinel then needs too. It stays the caller's.
 //
 // Errors: a *notify.SetupError when the server or its ACL stands in the way, which names the line that mends it;
-// notify.ErrUnsupported for a client that is no *redis.Client; the dial's error when Redis is away, unless
+// notify.ErrUnsupported for a Ring, and for clients that may read replicas; the dial's error when Redis is away, unless
 // Options.Notify.StartDown.
 func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tracker, error) {
-	client, ok := rdb.(*redis.Client)
-	if rdb == nil || ok && client == nil {
-		return nil, errors.New("invalidate: rdb is nil: give a *redis.Client")
-	}
-	if !ok {
-		return nil, fmt.Errorf("invalidate: %w: rdb is a %T: Cluster, Sentinel and Ring clients are not supported yet, "+
-			"give the *redis.Client of one primary", notify.ErrUnsupported, rdb)
-	}
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
@@ -81,8 +74,7 @@ func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tra
 	}
 	t := &Tracker{
 		ledger:    newLedger(opts.Slots),
-		rdb:       client,
-		db:        client.Options().DB,
+		rdb:       rdb,
 		names:     no.Namespace + namesUnder,
 		echo:      touchEvent + ":" + newInstance(),
 		hooks:     opts.Hooks,
@@ -118,7 +110,10 @@ func Connect(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Tra
 		}
 	}
 	t.life, t.end = context.WithCancel(context.Background())
-	l, err := notify.Listen(ctx, client, no)
+	if client, ok := rdb.(*redis.Client); ok && client != nil {
+		t.db, t.single = client.Options().DB, client.Options().Addr != failoverAddr
+	}
+	l, err := notify.Listen(ctx, rdb, no)
 	if err != nil {
 		t.end()
 		return nil, fmt.Errorf("invalidate: %w", err)

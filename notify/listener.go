@@ -16,9 +16,10 @@ import (
 
 // Listener is a running subscription. All methods may be called from any goroutine, but not from a hook.
 type Listener struct {
-	opts Options // with defaults
-	db   int     // the client's
-	id   string  // names this listener's canaries
+	opts Options               // with defaults
+	rdb  redis.UniversalClient // the user's, for Primaries alone
+	db   int                   // the client's
+	id   string                // names this listener's canaries
 
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc
@@ -99,6 +100,7 @@ func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*List
 		return nil, fmt.Errorf("notify: listen: %w", err)
 	}
 	l := newListener(src.db, opts)
+	l.rdb = rdb
 	l.follow(src)
 	select {
 	case err = <-l.first:

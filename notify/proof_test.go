@@ -388,13 +388,45 @@ func TestSubscribeRefused(t *testing.T) {
 func TestUnsupportedClients(t *testing.T) {
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
 	defer ring.Close()
-	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
-	defer cluster.Close()
-	failover := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}})
+	replicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})
+	defer replicas.Close()
+	slots := func(context.Context) ([]redis.ClusterSlot, error) { return nil, nil }
+	madeUp := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ClusterSlots: slots})
+	defer madeUp.Close()
+	sentinels := &redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}}
+	failover := redis.NewFailoverClient(sentinels)
 	defer failover.Close()
-	for _, rdb := range []redis.UniversalClient{ring, cluster, failover} {
-		if _, err := Listen(context.Background(), rdb, Options{StartDown: true}); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%T: %v", rdb, err)
+	replica := *sentinels
+	replica.ReplicaOnly = true
+	for _, c := range []struct {
+		rdb      redis.UniversalClient
+		sentinel *redis.FailoverOptions
+		want     string
+	}{
+		{ring, nil, "*redis.Ring"},
+		{replicas, nil, "ClusterOptions.ReadOnly"},
+		{madeUp, nil, "ClusterOptions.ClusterSlots"},
+		{failover, nil, "as Options.Sentinel"},
+		{failover, &replica, "leave ReplicaOnly"},
+	} {
+		_, err := Listen(context.Background(), c.rdb, Options{StartDown: true, Sentinel: c.sentinel})
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.want, err)
+		}
+	}
+	one := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer one.Close()
+	for _, c := range []struct {
+		rdb  redis.UniversalClient
+		opts Options
+		want string
+	}{
+		{one, Options{Sentinel: sentinels}, "Options.Sentinel is set"},
+		{failover, Options{Sentinel: &redis.FailoverOptions{MasterName: "m"}}, "SentinelAddrs and MasterName are needed"},
+		{redis.NewClusterClient(&redis.ClusterOptions{}), Options{DBs: []int{1}}, "Options.DBs is [1]"},
+	} {
+		if _, err := Listen(context.Background(), c.rdb, c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.want, err)
 		}
 	}
 	for _, rdb := range []redis.UniversalClient{nil, (*redis.Client)(nil)} {
