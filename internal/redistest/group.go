@@ -53,7 +53,7 @@ func portOf(addr string) int {
 	return n
 }
 
-// Role is what the server says it is: "master", "slave" or "sentinel".
+// Role is what a server that a test has started says it is: "master", "slave" or "sentinel".
 func (s *Server) Role(t testing.TB) string {
 	t.Helper()
 	role, err := s.admin.Do(context.Background(), "ROLE").Slice()

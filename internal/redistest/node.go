@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -88,19 +89,16 @@ func (e entry) owns(slot int) bool {
 	})
 }
 
-// serves says what a node lacks to serve what e says that it does.
-func (n *Node) serves(all []*Node, e entry) error {
+// serves says what a node lacks to serve as a primary, or as a replica of the one with that id.
+func (n *Node) serves(all []*Node, primary string) error {
 	info, err := n.admin.ClusterInfo(context.Background()).Result()
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(info, "cluster_state:ok") {
-		return fmt.Errorf("%s: %s", n.Addr(), info)
+	if err == nil && !strings.Contains(info, "cluster_state:ok") {
+		err = errors.New(info)
 	}
 	for _, p := range all {
-		if p.ID == e.primary && p.reachable() {
-			return n.follows(p.Server)
+		if p.ID == primary && p.reachable() && err == nil {
+			err = n.follows(p.Server)
 		}
 	}
-	return nil
+	return err
 }

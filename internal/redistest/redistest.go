@@ -162,10 +162,19 @@ func (s *Server) start() error {
 	return nil
 }
 
+// Door is the proxy at Addr, for further faults between a server of a group and those who dial it. It is nil for any
+// other server.
+func (s *Server) Door() *faultproxy.Proxy {
+	if len(s.doors) == 0 {
+		return nil
+	}
+	return s.doors[0]
+}
+
 // Addr is host:port, the same after every restart.
 func (s *Server) Addr() string {
-	if len(s.doors) > 0 {
-		return s.doors[0].Addr()
+	if door := s.Door(); door != nil {
+		return door.Addr()
 	}
 	return "127.0.0.1:" + strconv.Itoa(s.port)
 }

@@ -137,19 +137,18 @@ func (g *SentinelGroup) primary() (*Server, error) {
 }
 
 // Isolate cuts members of the group off from the rest, both ways, until Heal: nothing arrives, nothing is refused. They
-// still hear each other, and clients still reach everybody. So a primary goes on answering its clients, taking their
-// writes and saying that it is the primary, while the Sentinels promote a replica: about two seconds later, but not
-// within ten seconds of another failover. With a Sentinel cut off beside it, there is one that goes on naming it.
-func (g *SentinelGroup) Isolate(side ...*Server) {
-	isolate(side, slices.Concat(g.Servers, g.Sentinels))
-}
+// still hear each other, and clients still reach everybody. So a primary goes on taking its clients' writes and saying
+// that it is the primary, while the Sentinels promote a replica: two to four seconds later, or ten more when none of
+// them wins their vote. A Sentinel that is cut off beside the old primary goes on naming it.
+func (g *SentinelGroup) Isolate(side ...*Server) { isolate(side, g.all()) }
 
-// Heal ends Isolate. It takes some ten seconds until a former primary is a replica: see Settle.
-func (g *SentinelGroup) Heal() { heal(slices.Concat(g.Servers, g.Sentinels)) }
+// Heal ends Isolate. A former primary becomes a replica some seconds later: see Settle.
+func (g *SentinelGroup) Heal() { heal(g.all()) }
+
+func (g *SentinelGroup) all() []*Server { return slices.Concat(g.Servers, g.Sentinels) }
 
 // Failover has the Sentinels make a replica the primary, and returns it when a majority of them names it. The former
-// primary may take some more seconds to become a replica: see Settle. For ten seconds after this the Sentinels begin
-// no failover of their own.
+// primary may take some more seconds to become a replica: see Settle.
 func (g *SentinelGroup) Failover(t testing.TB) *Server {
 	t.Helper()
 	old := g.Primary(t)

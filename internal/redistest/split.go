@@ -7,7 +7,7 @@ import (
 )
 
 // A server of a group is dialled at its doors by peers and clients alike, and a peer is known by a mark that it leaves
-// in whatever it dials: so a link between two peers can be cut in the midst of everything else.
+// in whatever it dials (but for MIGRATE): so a link between two peers can be cut in the midst of everything else.
 
 // dialledBy are the links that peer makes, and will make, to s.
 func (s *Server) dialledBy(peer *Server) []faultproxy.Links {
