@@ -97,6 +97,10 @@ func (s *session) meet(ctx context.Context, conn *redis.Conn) error {
 		return err
 	}
 	if err := id.fault(); err != nil {
+		var fault *SetupError
+		if s.l.electorate != nil && errors.As(err, &fault) && fault.Missing == MissingRole {
+			return fault.Err // it was one when the view was taken, or will be
+		}
 		return err
 	}
 	s.identity = id

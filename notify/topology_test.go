@@ -108,7 +108,9 @@ func TestDeposedByCluster(t *testing.T) {
 	r := &proofs{recorder: newRecorder()}
 	l := listen(t, rdb, Options{Heartbeat: 20 * time.Millisecond, PongTimeout: time.Minute, AuditEvery: -1, Hooks: r.hooks()})
 
-	link.Shut(func(addr string, sent []byte) bool { return addr != old.Addr() && bytes.Contains(sent, []byte("cluster\r\n")) })
+	link.Shut(func(addr string, sent []byte) bool {
+		return addr != old.Addr() && bytes.Contains(sent, []byte("cluster\r\n"))
+	})
 	replica := c.Replica(t, old)
 	c.Isolate(old)
 	for replica.Role(t) != "master" {
