@@ -2,7 +2,6 @@ package pgxcache
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,23 +47,6 @@ func (p links) Get(ctx context.Context) (sqlengine.Link, error) {
 		data[knownKey] = k
 	}
 	return &link{conn: c, state: sqlengine.State{ID: k.id}, known: k}, nil
-}
-
-// busyAfter is how long TryGet waits for a pool that seems to have room: it may have to dial.
-const busyAfter = time.Second
-
-// TryGet is Get for those who hold another connection.
-func (p links) TryGet(ctx context.Context) (sqlengine.Link, error) {
-	if s := p.pool.Stat(); s.AcquiredConns() >= s.MaxConns() {
-		return nil, sqlengine.ErrBusy
-	}
-	short, cancel := context.WithTimeout(ctx, busyAfter)
-	defer cancel()
-	l, err := p.Get(short)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil, sqlengine.ErrBusy
-	}
-	return l, err
 }
 
 // Put gives a connection back. The pool destroys one that is closed.

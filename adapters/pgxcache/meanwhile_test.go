@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +190,37 @@ func openStops(t *testing.T, base *pgxpool.Pool, steps ...string) (*instance, st
 		}
 	}}
 	return openOn(t, guard.With(t.Context(), plan), newPool(t, base.Config().ConnString())), s
+}
+
+// A database that was down at the start comes back, and a transaction takes the pool's only connection; then the catalog
+// falls. Neither leaves a statement waiting for a catalog that nobody can read. Seen to fail with an Attach that does not
+// ask for the catalog, and without enough in analysis.
+func TestCatalogWithoutConnection(t *testing.T) {
+	base := newBase(t, items, "INSERT INTO items VALUES (1, 'one', 0)")
+	proxy := faultproxy.New(t, pgServer.Addr())
+	proxy.Refuse()
+	dsn := strings.Replace(base.Config().ConnString(), pgServer.Addr(), proxy.Addr(), 1)
+	a := openOn(t, t.Context(), newPool(t, dsn, func(c *pgxpool.Config) { c.MaxConns = 1 }))
+	proxy.Accept()
+	b := open(t, base)
+	b.keeps(t, price)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // shorter than the longest reading
+	defer cancel()
+	err := pgx.BeginFunc(ctx, a, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE items SET price = 1"); err != nil {
+			return err
+		}
+		if err := b.Touch(ctx); err != nil {
+			return err
+		}
+		if err := a.tracker.Fence(ctx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE items SET price = 2")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sees(t, "a transaction", 2, a, b)
 }

@@ -89,13 +89,7 @@ func (c *conn) Ping(ctx context.Context) error {
 
 // CheckNamedValue does what the driver's connections do to arguments, without one.
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
-	check, known := c.c.pool.checker()
-	if !known {
-		if _, err := c.attach(context.Background()); err != nil {
-			return err
-		}
-		check, _ = c.c.pool.checker()
-	}
+	check, _ := c.c.pool.checker()
 	if check == nil {
 		return driver.ErrSkip
 	}

@@ -52,9 +52,17 @@ func New(ctx context.Context, inner driver.Connector, tracker *invalidate.Tracke
 	return c, nil
 }
 
-// Connect returns a connection that dials when it must. database/sql calls it.
-func (c *Connector) Connect(context.Context) (driver.Conn, error) {
-	return &conn{c: c, Use: sqlengine.Use{Engine: c.engine}}, nil
+// Connect returns a connection that dials when it must: at once only before the first of all, for what the driver does to
+// arguments is asked where no ctx bounds the wait. database/sql calls it.
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	on := &conn{c: c, Use: sqlengine.Use{Engine: c.engine}}
+	if _, known := c.pool.checker(); !known {
+		if _, err := on.attach(ctx); err != nil {
+			return nil, err
+		}
+		on.Detach()
+	}
+	return on, nil
 }
 
 // Driver is the driver of the connector inside.

@@ -32,7 +32,9 @@
 // A mark that cannot be set refuses the write with [ErrNotMarked], unless [BoundedWrite].
 //
 // Whatever is not understood counts as a write to every table, and so does each use of a function of your own, also by a
-// row-level policy or a domain's check, that is not among [Options.ReadOnlyFunctions].
+// row-level policy or a domain's check, that is not among [Options.ReadOnlyFunctions]. While the catalog has fallen, by DDL
+// or a gap, and the database is slow to say what is the new one, nobody waits for it longer than half a second: reads then
+// go to the database, and writes count as writes to every table.
 //
 // # What passes by
 //

@@ -47,16 +47,6 @@ func (p *pool) Get(ctx context.Context) (sqlengine.Link, error) {
 	return p.take(ctx)
 }
 
-// TryGet is Get for those who must not wait.
-func (p *pool) TryGet(ctx context.Context) (sqlengine.Link, error) {
-	select {
-	case p.slots <- struct{}{}:
-		return p.take(ctx)
-	default:
-		return nil, sqlengine.ErrBusy
-	}
-}
-
 // take has a place; it gives that back on an error.
 func (p *pool) take(ctx context.Context) (sqlengine.Link, error) {
 	for {

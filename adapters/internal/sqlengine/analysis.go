@@ -1,13 +1,10 @@
 package sqlengine
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gofreshet/freshet/invalidate"
 )
@@ -69,139 +66,6 @@ func (a *analysis) says(query string, fresh bool) *Statement {
 func (a *analysis) current() bool {
 	_, s := a.valid.Check(0)
 	return s != invalidate.Fallen
-}
-
-// catalog returns the newest catalog, reading it anew if it has fallen. fresh is false for one that has fallen and
-// could not be read: nothing may be stored by it, and its writes reach no one can tell how far.
-func (e *Engine) catalog(ctx context.Context) (cat *catalog, fresh bool, err error) {
-	a, fresh, err := e.analysis(ctx, true)
-	if err != nil {
-		return nil, false, err
-	}
-	return a.cat, fresh, nil
-}
-
-func (e *Engine) analysis(ctx context.Context, wait bool) (a *analysis, fresh bool, err error) {
-	if a = e.current.Load(); a != nil && a.current() {
-		return a, true, nil
-	}
-	get := e.pool.Get
-	if !wait && a != nil {
-		get = e.pool.TryGet
-		if !e.reading.TryLock() {
-			return a, false, nil
-		}
-	} else {
-		e.reading.Lock()
-	}
-	defer e.reading.Unlock()
-	if a = e.current.Load(); a != nil {
-		if a.current() {
-			return a, true, nil
-		}
-		if time.Since(e.tried) < time.Second {
-			return a, false, nil
-		}
-	}
-	next, err := e.readLocked(ctx, get)
-	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, ErrBusy) {
-			e.tried = time.Now()
-		}
-		if a == nil {
-			return nil, false, err
-		}
-		e.warn("reading the catalog", err)
-		return a, false, nil
-	}
-	if !next.current() {
-		e.tried = time.Now()
-		return next, false, nil
-	}
-	return next, true, nil
-}
-
-func (e *Engine) readCatalog(ctx context.Context) (*analysis, error) {
-	e.reading.Lock()
-	defer e.reading.Unlock()
-	return e.readLocked(ctx, e.pool.Get)
-}
-
-// readLocked reads the catalog. Call with reading held.
-func (e *Engine) readLocked(ctx context.Context, get func(context.Context) (Link, error)) (*analysis, error) {
-	ctx, cancel := context.WithTimeout(invalidate.Detach(ctx), 30*time.Second)
-	defer cancel()
-	rec, _ := e.tracker.Record(ctx)
-	l, err := get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	in, err := e.dialect.load(ctx, l)
-	var s Session
-	if err == nil {
-		s, err = l.Session(ctx)
-	}
-	e.pool.Put(l, err != nil)
-	if err != nil {
-		return nil, fmt.Errorf("%s: reading the catalog: %w", e.adapter, err)
-	}
-	if s.unfit != "" {
-		return nil, fmt.Errorf("%w: %s", ErrUnfit, s.unfit)
-	}
-	old := e.current.Load()
-	if strings.HasPrefix(in.scope, memoryScope) {
-		if old == nil {
-			e.owner.Only()
-		} else {
-			in.scope = old.cat.scope
-		}
-	}
-	cat := newCatalog(e.dialect, in, &e.opts)
-	if old != nil && old.cat.scope != cat.scope {
-		return nil, errors.New(e.adapter + ": the database is another one than at the start")
-	}
-	if old == nil {
-		e.marks.scope = cat.scope
-		for _, what := range cat.complaints(&e.opts) {
-			e.warn(what, nil)
-		}
-	}
-	rec.DependOn(cat.name(catalogTag))
-	valid, _ := rec.Seal()
-	a := &analysis{cat: cat, valid: valid}
-	switch {
-	case old == nil:
-	case old.cat.print == cat.print:
-		a = &analysis{cat: old.cat, valid: valid} // the same: what is kept stays good
-		old.statements.Range(func(k, v any) bool {
-			a.statements.Store(k, v)
-			return true
-		})
-		a.n.Store(old.n.Load())
-	default:
-		e.tracker.Forget(cat.name(allTables))
-	}
-	e.current.Store(a)
-	return a, nil
-}
-
-// keepCatalog reads it anew on Options.CatalogEvery, and lets the pool tidy itself.
-func (e *Engine) keepCatalog(ctx context.Context) {
-	tick := time.NewTicker(e.opts.CatalogEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if e.owner != nil {
-			e.owner.Tidy()
-		}
-		if _, err := e.readCatalog(ctx); err != nil && ctx.Err() == nil {
-			e.warn("reading the catalog", err)
-		}
-	}
 }
 
 // complaints are what costs all or most of the use, and is likely not meant.

@@ -29,9 +29,9 @@ type Engine struct {
 	kept     *cache.Cache[key, Answer]
 	plan     guard.Plan
 
-	current atomic.Pointer[analysis] // nil before the catalog has been read
-	reading sync.Mutex               // held while the catalog is read
-	tried   time.Time                // of the last failure to read it; under reading
+	current  atomic.Pointer[analysis] // nil before the catalog has been read
+	readings sync.Mutex
+	last     *reading // of the catalog, under way or not; nil: none yet; guarded by readings
 
 	passed, wrote, flushed, blocked atomic.Uint64
 	unread                          atomic.Bool // the last reading of marks failed
@@ -76,6 +76,7 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	if err := e.start(ctx); err != nil {
 		e.end()
 		e.kept.Close()
+		e.wg.Wait()
 		return nil, err
 	}
 	e.wg.Go(func() { e.marks.tidy(e.life) })
@@ -111,7 +112,7 @@ func (e *Engine) start(ctx context.Context) error {
 		e.warn("the database cannot be reached yet", err)
 		return nil
 	}
-	_, err = e.readCatalog(ctx)
+	_, err = e.catalog(ctx)
 	return err
 }
 
@@ -132,7 +133,9 @@ func (e *Engine) Closed() bool { return e.life.Err() != nil }
 // Close ends the engine: its memory, its goroutines, the connections if they are its own. Safe twice.
 func (e *Engine) Close() {
 	e.once.Do(func() {
+		e.readings.Lock() // none begins any more
 		e.end()
+		e.readings.Unlock()
 		e.kept.Close()
 		if e.owner != nil {
 			e.owner.Close()
@@ -165,12 +168,12 @@ func (e *Engine) Stats() Stats {
 // [invalidate.Tracker.Touch].
 func (e *Engine) Touch(ctx context.Context, tables ...string) error {
 	if len(tables) == 0 {
-		if _, _, err := e.catalog(ctx); err != nil {
+		if _, err := e.catalog(ctx); err != nil {
 			return err
 		}
 		return e.tracker.Touch(ctx, e.marks.names([]string{allTables, catalogTag})...)
 	}
-	cat, _, err := e.catalog(ctx)
+	cat, err := e.catalog(ctx)
 	if err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func (e *Engine) Touch(ctx context.Context, tables ...string) error {
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
 // database by other ways. Tables are named as for [Engine.Touch]; a view stands for what it reads.
 func (e *Engine) Names(ctx context.Context, tables ...string) ([]invalidate.Name, error) {
-	cat, _, err := e.catalog(ctx)
+	cat, err := e.catalog(ctx)
 	if err != nil {
 		return nil, err
 	}

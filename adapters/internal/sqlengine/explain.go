@@ -13,7 +13,7 @@ type Explanation struct {
 // Explain says whether answers to query are kept, on what they depend, and if not, why not. It runs nothing; without a
 // catalog it reads that.
 func (e *Engine) Explain(query string) Explanation {
-	a, _, err := e.analysis(context.Background(), true)
+	a, _, err := e.analysis(context.Background(), longestReading)
 	if err != nil {
 		return Explanation{Why: "the catalog cannot be read: " + err.Error()}
 	}

@@ -51,8 +51,6 @@ func Hold(ctx context.Context, d Dialect, l Link) error {
 type Pool interface {
 	// Get waits for a connection.
 	Get(ctx context.Context) (Link, error)
-	// TryGet is Get for those who hold another: with none free it returns [ErrBusy].
-	TryGet(ctx context.Context) (Link, error)
 	// Put gives l back. One that is broken, or whose state is tainted, is closed.
 	Put(l Link, broken bool)
 }

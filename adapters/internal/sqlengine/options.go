@@ -98,6 +98,3 @@ var (
 	ErrClosed       = errors.New("sqlcache: closed")
 	ErrUnknownTable = errors.New("sqlcache: no such table")
 )
-
-// ErrBusy is [Pool.TryGet]'s when every connection is in use.
-var ErrBusy = errors.New("sqlcache: every connection is in use")

@@ -17,10 +17,14 @@ type Use struct {
 	by     *analysis // what said last what a statement is
 }
 
-// Attach makes sure that there is a connection.
+// Attach makes sure that there is a connection. Nobody gets one before there has been a catalog: it could not be read any
+// more once all are in the hands of those who wait for it.
 func (u *Use) Attach(ctx context.Context) (Link, error) {
 	if u.Link != nil {
 		return u.Link, nil
+	}
+	if _, _, err := u.Engine.analysis(ctx, readingPatience); err != nil {
+		return nil, err
 	}
 	l, err := u.Engine.pool.Get(ctx)
 	if err != nil {
@@ -95,8 +99,7 @@ func (u *Use) analysis(ctx context.Context) (a *analysis, fresh bool, err error)
 	if u.Engine.Closed() {
 		return nil, false, ErrClosed
 	}
-	// Who holds a connection does not wait for another to read the catalog with: all might do so.
-	a, fresh, err = u.Engine.analysis(ctx, u.Link == nil)
+	a, fresh, err = u.Engine.analysis(ctx, readingPatience)
 	u.by = a
 	return a, fresh, err
 }
