@@ -20,28 +20,29 @@ func (t *Tracker) Client() *redis.Client {
 	return t.rdb.(*redis.Client)
 }
 
-// Reader is the client for a load to read this Redis with. Of one server it is the tracker's own. Of a Sentinel
-// group or a Cluster it is one that speaks to the very servers that are listened to, when the tracker's own may still hold
-// connections to one that was deposed: what is being loaded in ctx is then taken for as old as the last proof that they
-// are the primaries. It follows no redirection and is closed when others become so; who gets an error from it may ask the
-// tracker's own client, and keep nothing. While the primaries are in doubt, Reader is the tracker's own client, and what is
-// being loaded in ctx is not kept.
-func (t *Tracker) Reader(ctx context.Context) redis.UniversalClient {
+// Reader is the client for a load to read this Redis with, in rdb's place. Where the tracker hears one server it is rdb.
+// Where it hears a Sentinel group or a Cluster, rdb may still hold connections to a primary that was deposed; Reader then
+// is a client that speaks to the very servers that are listened to, and what is being loaded in ctx is taken for as old
+// as the last proof that they are the primaries. That client follows no redirection, and is closed when others become so: who
+// gets an error from it may ask rdb, and call [NoStore]. While the primaries are in doubt Reader is rdb, and what is being
+// loaded in ctx is not kept.
+func (t *Tracker) Reader(ctx context.Context, rdb redis.UniversalClient) redis.UniversalClient {
 	if t.single {
-		return t.rdb
+		return rdb
 	}
-	rdb, agreed := t.listener.Primaries()
+	primaries, agreed := t.listener.Primaries()
 	r := RecordIn(ctx)
 	switch {
-	case rdb == nil && r != nil:
+	case r == nil:
+	case primaries == nil || r.tracker != t:
 		r.NoStore()
-	case r != nil && r.tracker == t:
+	default:
 		r.provenAt(agreed)
 	}
-	if rdb == nil {
-		return t.rdb
+	if primaries == nil {
+		return rdb
 	}
-	return rdb
+	return primaries
 }
 
 // Hears reports whether rdb is, as far as its options tell, a client of the very database this tracker hears, one that

@@ -22,7 +22,6 @@ func GetHash[V any](ctx context.Context, rdb redis.UniversalClient, key string) 
 		var none V
 		return none, err
 	}
-	depend(ctx, rdb, key)
 	return readWithin(ctx, rdb, key, read)
 }
 

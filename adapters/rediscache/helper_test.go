@@ -20,7 +20,7 @@ const within = 20 * time.Second
 // slack is a bound that no test waits for.
 const slack = time.Hour
 
-func connect(t testing.TB, rdb *redis.Client, opts invalidate.Options) *invalidate.Tracker {
+func connect(t testing.TB, rdb redis.UniversalClient, opts invalidate.Options) *invalidate.Tracker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()

@@ -41,7 +41,7 @@ import (
 // copied. Errors are not kept.
 type Hook struct {
 	tracker  *invalidate.Tracker
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	cache    *cache.Cache[question, any]
 	prefixes []string
 	negative time.Duration
@@ -78,8 +78,9 @@ type HookOptions struct {
 // find out which connections are rdb's own it sends a PING through the hooks, which it answers itself: now, and when rdb's
 // hooks change, at most once a second; until then everything passes.
 //
-// rdb must be a client of the server that tracker hears, in the same database. A Cluster, Ring or Sentinel client, one
-// that may read replicas or caches by itself is refused ([invalidate.ErrWrongClient]): a tracker hears one primary.
+// rdb must be a client of the server that tracker hears, in the same database. A Ring, and a client that
+// may read replicas or caches by itself, is refused ([invalidate.ErrWrongClient]). With Sentinels or a Cluster, loads go
+// past rdb and its hooks to the servers that tracker hears ([invalidate.Tracker.Reader]).
 // It fails too where a prefix lies outside what tracker listens to ([invalidate.ErrNotCovered]).
 func NewHook(tracker *invalidate.Tracker, rdb redis.UniversalClient, opts HookOptions) (*Hook, error) {
 	if tracker == nil {
@@ -95,7 +96,7 @@ func NewHook(tracker *invalidate.Tracker, rdb redis.UniversalClient, opts HookOp
 	}
 	h := &Hook{
 		tracker:  tracker,
-		rdb:      rdb.(*redis.Client), // CheckClient refuses all others
+		rdb:      rdb,
 		prefixes: append([]string(nil), opts.Prefixes...),
 		negative: opts.NegativeTTL,
 		made:     time.Now(),

@@ -283,8 +283,8 @@ func TestHookRefuses(t *testing.T) {
 	})
 	fit := HookOptions{Prefixes: []string{"p:"}, MaxEntries: 1}
 	for says, c := range map[string]redis.UniversalClient{
-		"rdb is nil": (*redis.Client)(nil), "*redis.ClusterClient": cluster, "*redis.Ring": ring, "NewFailoverClient": failover,
-		"client-side cache": caching, "database 3": s.Client(t, inDB(3)), "one server": redistest.Start(t).Client(t),
+		"rdb is nil": (*redis.Client)(nil), "a client of a Cluster": cluster, "*redis.Ring": ring, "NewFailoverClient": failover,
+		"client-side cache": caching, "database 3": s.Client(t, inDB(3)), "the same servers": redistest.Start(t).Client(t),
 	} {
 		if _, err := NewHook(tr, c, fit); !errors.Is(err, invalidate.ErrWrongClient) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", says, err)

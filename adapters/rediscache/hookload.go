@@ -3,6 +3,7 @@ package rediscache
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gofreshet/freshet/cache"
@@ -16,19 +17,26 @@ const gone = -2
 // load asks the server all of qs in one pipeline, and in a second how long the fields of hashes live, where the server
 // has such a thing. Nil replies are absent from what it returns.
 func (h *Hook) load(ctx context.Context, qs []question) (map[question]any, error) {
-	next := *h.send.Load() // set before any question can be put
-	var cmds []redis.Cmder
-	asked := make([]*inquest, len(qs))
-	for i, q := range qs {
+	for _, q := range qs {
 		invalidate.DependOn(cache.ForKey(ctx, q), invalidate.Key(q.key))
-		asked[i] = h.inquire(ctx, q)
-		cmds = asked[i].add(cmds)
 	}
-	sent := time.Now()
-	if err := run(ctx, next, cmds); err != nil {
-		return nil, err
+	next := *h.send.Load() // set before any question can be put
+	var (
+		asked []*inquest
+		sent  time.Time
+		err   error
+	)
+	from := h.tracker.Reader(ctx, h.rdb)
+	if from != h.rdb {
+		asked, sent, err = h.inquireAll(ctx, pipelined(from), qs)
 	}
-	if err := h.askFields(ctx, next, asked); err != nil {
+	if from == h.rdb || slices.ContainsFunc(asked, func(a *inquest) bool { return astray(ctx, a.cmds()) }) {
+		if from != h.rdb {
+			invalidate.NoStore(ctx)
+		}
+		asked, sent, err = h.inquireAll(ctx, next, qs)
+	}
+	if err != nil {
 		return nil, err
 	}
 	found, failed := make(map[question]any, len(qs)), make(cache.KeyErrors[question])
@@ -45,15 +53,36 @@ func (h *Hook) load(ctx context.Context, qs []question) (map[question]any, error
 	return found, failed
 }
 
+// pipelined sends commands through rdb.
+func pipelined(rdb redis.UniversalClient) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		pipe := rdb.Pipeline()
+		for _, cmd := range cmds {
+			_ = pipe.Process(ctx, cmd) // queues it
+		}
+		_, err := pipe.Exec(ctx)
+		return err
+	}
+}
+
+func (h *Hook) inquireAll(ctx context.Context, next redis.ProcessPipelineHook, qs []question) ([]*inquest, time.Time, error) {
+	var cmds []redis.Cmder
+	asked := make([]*inquest, len(qs))
+	for i, q := range qs {
+		asked[i] = h.inquire(ctx, q)
+		cmds = append(cmds, asked[i].cmds()...)
+	}
+	sent := time.Now()
+	err := run(ctx, next, cmds)
+	if err == nil {
+		err = h.askFields(ctx, next, asked)
+	}
+	return asked, sent, err
+}
+
 // run sends cmds. It returns an error only where no command has one of its own: a hook stopped them.
 func run(ctx context.Context, next redis.ProcessPipelineHook, cmds []redis.Cmder) error {
-	err := next(ctx, cmds)
-	for _, cmd := range cmds {
-		if cmd.Err() != nil {
-			return nil
-		}
-	}
-	return err
+	return unblamed(cmds, next(ctx, cmds))
 }
 
 // inquest is a question on its way.
@@ -88,8 +117,8 @@ func hpttl(ctx context.Context, key string, fields []any) *redis.Cmd {
 	return redis.NewCmd(ctx, append([]any{"hpttl", key, "fields", len(fields)}, fields...)...)
 }
 
-func (a *inquest) add(cmds []redis.Cmder) []redis.Cmder {
-	cmds = append(cmds, a.ttl)
+func (a *inquest) cmds() []redis.Cmder {
+	cmds := []redis.Cmder{a.ttl}
 	if a.names != nil {
 		cmds = append(cmds, a.names)
 	}

@@ -27,32 +27,22 @@ const askWithin = 2 * time.Second
 
 // readWithin is readOne inside a load: what is built on a read that failed is not kept, unless the key is simply not there.
 func readWithin[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (V, error) {
-	v, err := readOne(ctx, rdb, key, read)
+	v, err := readOne(ctx, depend(ctx, rdb, key), rdb, key, read)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		invalidate.NoStore(ctx)
 	}
 	return v, err
 }
 
-func readOne[V any](ctx context.Context, rdb redis.UniversalClient, key string, read reader[V]) (v V, err error) {
-	pipe := rdb.Pipeline()
-	get := read(ctx, pipe, key)
-	sent := time.Now()
-	if err := exec(ctx, pipe); err != nil {
+func readOne[V any](
+	ctx context.Context, tracker *invalidate.Tracker, rdb redis.UniversalClient, key string, read reader[V],
+) (v V, err error) {
+	var get answer[V]
+	sent, err := ask(ctx, tracker, rdb, func(pipe redis.Pipeliner) { get = read(ctx, pipe, key) })
+	if err != nil {
 		return v, err
 	}
 	return get(ctx, sent)
-}
-
-// exec sends pipe. It returns an error only where no command has one of its own: a hook of the client's stopped them.
-func exec(ctx context.Context, pipe redis.Pipeliner) error {
-	cmds, err := pipe.Exec(ctx)
-	for _, cmd := range cmds {
-		if cmd.Err() != nil {
-			return nil
-		}
-	}
-	return err
 }
 
 func build[K comparable, V any](
@@ -76,13 +66,13 @@ func build[K comparable, V any](
 	}
 	var c *cache.Cache[K, V]
 	opts.Load = func(ctx context.Context, k K) (V, error) {
-		return readOne(ctx, rdb, c.NameOf(k).Text(), read)
+		return readOne(ctx, tracker, rdb, c.NameOf(k).Text(), read)
 	}
 	opts.LoadMany = func(ctx context.Context, ks []K) (map[K]V, error) {
 		found, failed := make(map[K]V, len(ks)), make(cache.KeyErrors[K])
 		for len(ks) > 0 {
 			n := min(len(ks), keysATrip)
-			if err := readMany(ctx, rdb, c, ks[:n], read, found, failed); err != nil {
+			if err := readMany(ctx, tracker, rdb, c, ks[:n], read, found, failed); err != nil {
 				return nil, err
 			}
 			ks = ks[n:]
@@ -128,16 +118,16 @@ func named(key string, err error) error {
 
 // readMany returns an error when nothing was answered; one key's own error goes into failed.
 func readMany[K comparable, V any](
-	ctx context.Context, rdb redis.UniversalClient, c *cache.Cache[K, V], ks []K, read reader[V],
+	ctx context.Context, tracker *invalidate.Tracker, rdb redis.UniversalClient, c *cache.Cache[K, V], ks []K, read reader[V],
 	found map[K]V, failed cache.KeyErrors[K],
 ) error {
-	pipe := rdb.Pipeline()
 	answers := make([]answer[V], len(ks))
-	for i, k := range ks {
-		answers[i] = read(ctx, pipe, c.NameOf(k).Text())
-	}
-	sent := time.Now()
-	if err := exec(ctx, pipe); err != nil {
+	sent, err := ask(ctx, tracker, rdb, func(pipe redis.Pipeliner) {
+		for i, k := range ks {
+			answers[i] = read(ctx, pipe, c.NameOf(k).Text())
+		}
+	})
+	if err != nil {
 		return err
 	}
 	for i, k := range ks {
@@ -154,15 +144,17 @@ func readMany[K comparable, V any](
 }
 
 // depend makes what is being loaded in ctx fall with key, and keeps it out of memory when nobody would hear of key's
-// changes: rdb is not a client of the database that the record's tracker hears. A cache of New's needs none: it falls
-// with its own key, and its client has been checked.
-func depend(ctx context.Context, rdb redis.UniversalClient, key string) {
+// changes: rdb is not a client of the database that the record's tracker hears. That tracker is returned if it does. A
+// cache of New's needs none: it falls with its own key, and its client has been checked.
+func depend(ctx context.Context, rdb redis.UniversalClient, key string) *invalidate.Tracker {
 	r := invalidate.RecordIn(ctx)
 	if r == nil {
-		return
+		return nil
 	}
 	r.DependOn(invalidate.Key(key))
 	if !r.Tracker().Hears(rdb) {
 		r.NoStore()
+		return nil
 	}
+	return r.Tracker()
 }

@@ -16,7 +16,6 @@ import (
 // rdb must be the client that the tracker was connected with, or one of the same address and database; with any other
 // the value is returned and what is being loaded is not kept.
 func GetString[V any](ctx context.Context, rdb redis.UniversalClient, key string, codec Codec[V]) (V, error) {
-	depend(ctx, rdb, key)
 	return readWithin(ctx, rdb, key, stringReader(codec))
 }
 

@@ -104,6 +104,7 @@ func TestBadValues(t *testing.T) {
 	do(t, rdb, "SET", "p:good", `{}`)
 	do(t, rdb, "SET", "p:broken", `{"Name":`)
 	do(t, rdb, "RPUSH", "p:list", 1)
+	fence(t, tr)
 	for key, want := range map[string]string{"broken": `"p:broken"`, "list": "WRONGTYPE"} {
 		for range 2 {
 			if _, err := c.Get(t.Context(), key); err == nil || !strings.Contains(err.Error(), want) {
