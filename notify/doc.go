@@ -1,4 +1,5 @@
-// Package notify turns the keyspace notifications of one Redis primary into one ordered stream that admits its gaps.
+// Package notify turns the keyspace notifications of a Redis server, of a Sentinel group or of a whole Cluster into one
+// ordered stream that admits its gaps.
 //
 // # What happens to one event
 //
@@ -44,6 +45,25 @@
 // AuditEvery + PongTimeout, which is thus the longest that such a change goes unnoticed. Where CONFIG is refused, a canary takes
 // its place: keys of the listener's own, written so that their events must come back. The first is in every class of event, later
 // ones take turns, so one class switched off alone is found within six audits.
+//
+// # Several servers
+//
+// Of a Cluster every primary has a session, and the stream is theirs together: events of one key are in order, those of
+// keys on different primaries are not; Synced is told when all are confirmed, Gap when one is lost; the watermark is the
+// oldest of theirs, and a fence asks all. Of a Sentinel group the primary has one.
+//
+// Neither answers the question who the primaries are: one that was deposed behind a partition goes on answering pings. A
+// promotion needs the votes of a majority, of the Sentinels or of the primaries with slots, in a term (Redis calls it an epoch)
+// that none of them has voted in before. So each is asked, every Heartbeat, for the last term it has heard of. Any two
+// majorities share a voter: if a majority has heard of none later than that of the view of who is who, nobody had been
+// promoted when the first of them was asked, and the watermark goes no further than that. A later term, or a view that says otherwise,
+// taken every AuditEvery, is a Gap with reason topology; sessions with the primaries of the next view follow. A term in
+// which somebody may yet be promoted (a vote that has come to nothing so far) proves nothing until its election must be over:
+// twice the Cluster's node timeout, or the Sentinels' failover timeout and ten seconds.
+//
+// Where Redis lets somebody promote without votes (CLUSTER FAILOVER TAKEOVER, SENTINEL FAILOVER) there is no majority to
+// ask; all that answer are asked, and the first that has heard of it ends the stream. What is published on a channel of a Cluster
+// comes once from every primary. There are no markers in a Cluster: it has one database, and a flush without RESP3 is not found.
 //
 // # What is not promised
 //
