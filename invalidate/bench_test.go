@@ -53,6 +53,25 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkCheckAll is what ten hits ask at once.
+func BenchmarkCheckAll(b *testing.B) {
+	tr := bare(defaultSlots)
+	var values [10]Validity
+	var looks [10]Look
+	for i := range values {
+		r, _ := tr.Record(b.Context())
+		r.DependOn(Key(strconv.Itoa(i)))
+		values[i], _ = r.Seal()
+		looks[i].Of = &values[i]
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if tr.CheckAll(looks[:], long); looks[9].State != Current {
+			b.Fatal(looks[9])
+		}
+	}
+}
+
 // BenchmarkRecord is a load that depends on one key: begun, named, sealed.
 func BenchmarkRecord(b *testing.B) {
 	tr := bare(defaultSlots)

@@ -21,8 +21,9 @@
 //
 // # Guarantees
 //
-// Formally, for one tracker, with loads that read the Redis primary the tracker listens to (or a truth whose writers
-// call [Tracker.Touch] after they commit):
+// Formally, for one tracker, with loads that read the Redis primary the tracker listens to (with Sentinels or a Cluster
+// through [Tracker.Reader]; the loads of package rediscache do), or a truth whose writers call [Tracker.Touch] after they
+// commit:
 //
 //   - I1: a read that begins after [Tracker.Fence] returned nil never gives a value older than a write that completed
 //     before that Fence was called.
@@ -35,6 +36,7 @@
 //
 // # Cost
 //
-// A check is one atomic load a dependency, three more, and one reading of the clock. An invalidation is one short
+// A check is one atomic load a dependency, three more, and one reading of the clock, which is most of it and which
+// [Tracker.CheckAll] takes once for many. An invalidation is one short
 // mutex, one hash and two atomic stores. The ledger is 8 bytes a slot.
 package invalidate

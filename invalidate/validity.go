@@ -91,7 +91,11 @@ func (v *Validity) Check(bound time.Duration) (staleness time.Duration, s State)
 		return max(0, now().since(v.proof)), Fallen
 	}
 	t.paused(afterLedger)
-	at := now()
+	return v.standing(mark, now(), bound)
+}
+
+// standing is what v, which had not fallen, is at an instant by its proofs and its deadline.
+func (v *Validity) standing(mark *instant, at instant, bound time.Duration) (staleness time.Duration, s State) {
 	if mark != nil {
 		staleness = at.since(*mark)
 	}
@@ -111,7 +115,7 @@ func (v *Validity) Check(bound time.Duration) (staleness time.Duration, s State)
 	return staleness, Current
 }
 
-// The places in Check where a test may let something happen.
+// The places in Check and CheckAll where a test may let something happen.
 const (
 	afterWatermark = iota
 	afterLedger
