@@ -127,6 +127,29 @@ func bareRistretto(b *testing.B, n int) (*ristretto.Cache[string, *int], []strin
 	return r, keys
 }
 
+// BenchmarkHitMany is ten hits by one call.
+func BenchmarkHitMany(b *testing.B) {
+	ctx := context.Background()
+	c, keys := benchCache(b, 10, text, Options[string, *int]{})
+	b.Run("GetMany", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if found, err := c.GetMany(ctx, keys); len(found) != len(keys) || err != nil {
+				b.Fatal(len(found), err)
+			}
+		}
+	})
+	b.Run("LookupMany", func(b *testing.B) {
+		found := make([]Found[*int], len(keys))
+		b.ReportAllocs()
+		for b.Loop() {
+			if c.LookupMany(ctx, keys, found); !found[0].OK {
+				b.Fatal("missed")
+			}
+		}
+	})
+}
+
 // BenchmarkHitParallel shows whether hits scale: compare -cpu 1,2.
 func BenchmarkHitParallel(b *testing.B) {
 	for _, n := range benchKeys {

@@ -321,6 +321,17 @@ func (c *Cache[K, V]) look(h uint64, k *K, rec *invalidate.Record, bound time.Du
 		return nil, 0, false
 	}
 	staleness, state := e.valid.Check(bound)
+	ok, stale := c.serves(e, staleness, state, rec, bound)
+	if !ok {
+		return nil, staleness, false
+	}
+	return e, staleness, stale
+}
+
+// serves reports whether e, as it was found to be, is served to who asked for bound, and if so counts it and hands up.
+func (c *Cache[K, V]) serves(
+	e *entry[K, V], staleness time.Duration, state invalidate.State, rec *invalidate.Record, bound time.Duration,
+) (ok, stale bool) {
 	n := c.counters.stripe()
 	switch {
 	case state == invalidate.Current:
@@ -335,7 +346,7 @@ func (c *Cache[K, V]) look(h uint64, k *K, rec *invalidate.Record, bound time.Du
 		if state != invalidate.Unproven && c.opts.Hooks.Evict != nil {
 			c.evict(e, state.String())
 		}
-		return nil, staleness, false
+		return false, false
 	}
 	if rec != nil {
 		rec.Inherit(&e.valid)
@@ -348,7 +359,7 @@ func (c *Cache[K, V]) look(h uint64, k *K, rec *invalidate.Record, bound time.Du
 	if e.err != nil {
 		n.negative.Add(1)
 	}
-	return e, staleness, stale
+	return true, stale
 }
 
 // give hands an entry's value out.

@@ -38,23 +38,27 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, ks []K) (map[K]V, error) {
 			failed[k] = err
 		}
 	}
-	hashes := make(map[K]uint64)
-	var missing []K
+	hashes := make(map[K]uint64, len(ks)) // of those that are missing, once that is known
+	once := make([]K, 0, len(ks))
 	for _, k := range ks {
 		if _, twice := hashes[k]; twice {
 			continue
 		}
-		h := c.hash(k)
-		hashes[k] = h
 		if err := c.refused(k); err != nil {
 			return nil, err
 		}
-		if e, _, _ := c.look(h, &k, rec, bound); e != nil {
+		hashes[k] = 0
+		once = append(once, k)
+	}
+	var missing []K
+	c.lookMany(once, rec, bound, func(i int, e *entry[K, V]) {
+		if k := once[i]; e != nil {
 			take(k, e, nil)
 		} else {
 			missing = append(missing, k)
+			hashes[k] = c.hash(k)
 		}
-	}
+	})
 	switch {
 	case len(missing) == 0:
 	case c.opts.LoadMany == nil:
