@@ -170,18 +170,27 @@ func (h *Hook) process(ctx context.Context, cmd redis.Cmder, next redis.ProcessH
 	if err := ctx.Err(); err != nil { // as a client that has to wait for a connection
 		return err
 	}
-	if !q.many() {
-		v, err := h.cache.Get(ctx, q)
-		switch {
-		case err == nil:
-			forms[q.shape].set(cmd, v)
-		case errors.Is(err, cache.ErrClosed):
-			return next(ctx, cmd)
-		}
-		return err
+	if q.many() {
+		return h.processMany(ctx, cmd, &q, next)
 	}
-	questions := each(q, cmd)
-	if h.answer(ctx, []inquiry{{cmd, questions}}, questions) {
+	v, err := h.cache.Get(ctx, q)
+	switch {
+	case err == nil:
+		forms[q.shape].set(cmd, v)
+	case errors.Is(err, cache.ErrClosed):
+		return next(ctx, cmd)
+	}
+	return err
+}
+
+// few questions and their answers need no memory but the stack's.
+const few = 16
+
+// processMany is process for a command that is answered key by key.
+func (h *Hook) processMany(ctx context.Context, cmd redis.Cmder, q *question, next redis.ProcessHook) error {
+	var room [few]question
+	questions := q.each(room[:0], cmd)
+	if h.answer(ctx, []inquiry{{cmd, len(questions)}}, questions) {
 		return cmd.Err()
 	}
 	return next(ctx, cmd)
@@ -202,13 +211,13 @@ func (h *Hook) pipeline(ctx context.Context, cmds []redis.Cmder, next redis.Proc
 		switch {
 		case !h.ask(cmd, &q):
 		case q.many():
-			questions = append(questions, each(q, cmd)...)
+			questions = q.each(questions, cmd)
 		default:
 			questions = append(questions, q)
 		}
 		own := questions[before:]
 		if len(own) > 0 && !f.bars(own) {
-			asked = append(asked, inquiry{cmd, own})
+			asked = append(asked, inquiry{cmd, len(own)})
 			continue
 		}
 		questions = questions[:before]
@@ -230,43 +239,41 @@ func (h *Hook) pipeline(ctx context.Context, cmds []redis.Cmder, next redis.Proc
 	return err
 }
 
-// inquiry is a command to be answered, and the questions it puts.
+// inquiry is a command to be answered, and how many questions it puts.
 type inquiry struct {
 	cmd redis.Cmder
-	own []question
-}
-
-// replied is what one question brought.
-type replied struct {
-	v    any
-	err  error
-	have bool
+	own int
 }
 
 // answer fills in the replies to asked, whose questions follow one another in questions; false when the cache is closed.
 func (h *Hook) answer(ctx context.Context, asked []inquiry, questions []question) bool {
-	got := make([]replied, len(questions))
+	var room [few]cache.Found[any]
+	got := room[:]
+	if len(questions) > few {
+		got = make([]cache.Found[any], len(questions))
+	}
+	got = got[:len(questions)]
+	h.cache.LookupMany(ctx, questions, got)
 	var missing []question
-	for i, q := range questions {
-		r := &got[i]
-		if r.v, r.have, r.err = h.cache.Lookup(ctx, q); !r.have {
-			missing = append(missing, q)
+	for i := range got {
+		if !got[i].OK {
+			missing = append(missing, questions[i])
 		}
 	}
 	if missing != nil && !h.fetch(ctx, missing, questions, got) {
 		return false
 	}
 	for _, a := range asked {
-		if err := a.reply(got[:len(a.own)]); err != nil {
+		if err := reply(a.cmd, &questions[0], got[:a.own]); err != nil {
 			a.cmd.SetErr(err)
 		}
-		got = got[len(a.own):]
+		questions, got = questions[a.own:], got[a.own:]
 	}
 	return true
 }
 
 // fetch loads missing and fills in what got lacks.
-func (h *Hook) fetch(ctx context.Context, missing, questions []question, got []replied) bool {
+func (h *Hook) fetch(ctx context.Context, missing, questions []question, got []cache.Found[any]) bool {
 	found, err := h.cache.GetMany(ctx, missing)
 	if errors.Is(err, cache.ErrClosed) {
 		return false
@@ -278,50 +285,49 @@ func (h *Hook) fetch(ctx context.Context, missing, questions []question, got []r
 	given := make(map[question]bool, len(missing))
 	for i, q := range questions {
 		r := &got[i]
-		if r.have {
+		if r.OK {
 			continue
 		}
 		v, ok := found[q]
 		switch {
 		case err != nil:
-			r.err = err
+			r.Err = err
 		case each[q] != nil:
-			r.err = each[q]
+			r.Err = each[q]
 		case !ok:
-			r.err = redis.Nil
+			r.Err = redis.Nil
 		case given[q]: // asked twice: each has its own copy
-			r.v = cloned(v)
+			r.Value = cloned(v)
 		default:
-			r.v, given[q] = v, true
+			r.Value, given[q] = v, true
 		}
 	}
 	return true
 }
 
-// reply puts a command's answer together.
-func (a *inquiry) reply(got []replied) error {
-	q := &a.own[0]
+// reply puts cmd's answer together, from what came of the questions that begin with q.
+func reply(cmd redis.Cmder, q *question, got []cache.Found[any]) error {
 	for _, r := range got {
-		if r.err != nil {
-			return r.err
+		if r.Err != nil {
+			return r.Err
 		}
 	}
 	switch q.command {
 	case mget:
 		all := make([]any, len(got))
 		for i, r := range got {
-			all[i] = r.v
+			all[i] = r.Value
 		}
-		forms[q.shape].set(a.cmd, all)
+		forms[q.shape].set(cmd, all)
 	case exists:
 		var sum int64
 		for _, r := range got {
-			n, _ := r.v.(int64)
+			n, _ := r.Value.(int64)
 			sum += n
 		}
-		forms[q.shape].set(a.cmd, sum)
+		forms[q.shape].set(cmd, sum)
 	default:
-		forms[q.shape].set(a.cmd, got[0].v)
+		forms[q.shape].set(cmd, got[0].Value)
 	}
 	return nil
 }

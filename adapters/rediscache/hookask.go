@@ -148,15 +148,13 @@ func (h *Hook) ours(arg any) (key string, ok bool) {
 	return key, ok && key != "" && h.covers(key)
 }
 
-// each is the question q about each key of cmd.
-func each(q question, cmd redis.Cmder) []question {
-	keys := cmd.Args()[1:]
-	all := make([]question, len(keys))
-	for i, arg := range keys {
-		all[i] = q
-		all[i].key, _ = text(arg)
+// each appends to dst the question q about each key of cmd.
+func (q *question) each(dst []question, cmd redis.Cmder) []question {
+	for _, arg := range cmd.Args()[1:] {
+		dst = append(dst, *q)
+		dst[len(dst)-1].key, _ = text(arg)
 	}
-	return all
+	return dst
 }
 
 func (q *question) setRest(args []any) bool {
