@@ -1,6 +1,7 @@
 package pgxcache
 
 import (
+	"context"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -108,4 +109,38 @@ func TestPlainBeginQuery(t *testing.T) {
 		t.Errorf("%d flushes", n)
 	}
 	sees(t, o.BeginQuery, 3, a, b)
+}
+
+// COMMIT as a text in a transaction that has failed rolls it back, as without pgxcache: no error, and the session is fit
+// for more. Seen to fail with aborted false.
+func TestCommitTextOfAborted(t *testing.T) {
+	a, b := shop(t)
+	plain := newPool(t, a.pool.Config().ConnString())
+	for _, text := range words("COMMIT|COMMIT WORK|COMMIT AND CHAIN|ROLLBACK|end") {
+		for _, on := range []interface {
+			Begin(context.Context) (pgx.Tx, error)
+		}{plain, a} {
+			tx, err := on.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback(t.Context())
+			must(t, tx, "UPDATE items SET price = -1")
+			if _, err := tx.Exec(t.Context(), "SELECT 1/0"); err == nil {
+				t.Fatal("1/0")
+			}
+			tag, err := tx.Exec(t.Context(), text)
+			if err != nil || tag.String() != "ROLLBACK" {
+				t.Errorf("%T: %s: %s, %v", on, text, tag, err)
+				continue
+			}
+			if got := one[int](t, tx, price); got != 0 {
+				t.Errorf("%T: %s: %d afterwards", on, text, got)
+			}
+			if err := tx.Rollback(t.Context()); err != nil {
+				t.Errorf("%T: %s: %v", on, text, err)
+			}
+		}
+		sees(t, text, 0, a, b)
+	}
 }

@@ -198,14 +198,23 @@ func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) erro
 	}
 	finish := u.Saw
 	if len(tables) > 0 {
-		var err error
-		if finish, err = u.protect(ctx, tables, by, nil); err != nil {
+		protected, err := u.protect(ctx, tables, by, nil)
+		switch {
+		case err == nil:
+			finish = protected
+		case !aborted(err): // else the database rolls it back, and runs nothing but its end
 			return err // the transaction is still open: the caller rolls back
 		}
 	}
 	err := finish(run(u.Link))
 	u.ended(st, err)
 	return err
+}
+
+// aborted reports whether err is PostgreSQL's word that the transaction has failed and is still to be ended.
+func aborted(err error) bool {
+	var said interface{ SQLState() string }
+	return errors.As(err, &said) && said.SQLState() == "25P02"
 }
 
 // write runs a statement that writes st.written: in a transaction it collects them, else it commits by itself.
