@@ -26,6 +26,9 @@ func (u *use) openBatch(ctx context.Context, on runner, b *pgx.Batch, r *batchRe
 		}
 		texts[i], q.Arguments = c.sql, c.given
 	}
+	if begins(b) && !u.InTx() && u.Plain(ctx, texts[0], "") {
+		texts = texts[1:]
+	}
 	all, err := u.AnalyseAll(ctx, texts)
 	if err != nil {
 		return err
@@ -47,6 +50,9 @@ func (u *use) openBatch(ctx context.Context, on runner, b *pgx.Batch, r *batchRe
 	}
 	return nil
 }
+
+// begins reports whether b begins a transaction by its BeginTx, which only what is made of it tells.
+func begins(b *pgx.Batch) bool { return pgx.FailedBatchResults(b, nil).Tx() != nil }
 
 // batchResults are the driver's own, and what is to be done when they are closed.
 type batchResults struct {

@@ -67,7 +67,7 @@ func (db *DB) Names(ctx context.Context, tables ...string) ([]invalidate.Name, e
 }
 
 // use is for one statement, batch or transaction.
-func (db *DB) use() *use { return &use{Use: sqlengine.Use{Engine: db.engine}} }
+func (db *DB) use() *use { return &use{Use: sqlengine.Use{Engine: db.engine, Named: true}} }
 
 // Query answers from memory what may be, and asks the database for the rest.
 func (db *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {

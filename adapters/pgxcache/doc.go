@@ -33,8 +33,8 @@
 // what it writes, and is marked before its COMMIT; a rollback tells nobody anything, and what a rolled back savepoint
 // wrote is announced with the rest.
 //
-// What is not understood counts as a write to every table: also a prepared statement's name in place of a text, and
-// [Tx.Conn]. pgx prepares texts by itself.
+// What is not understood counts as a write to every table: also [Tx.Conn], and a prepared statement's name in place of a
+// text, or a word that may be one, such as COMMIT. pgx prepares texts by itself, and ends transactions by [Tx.Commit].
 //
 // # What is left to you
 //
@@ -46,8 +46,9 @@
 //     call (a role or schema per tenant), use a pool and a DB for each, or [sqlcache.NoCache].
 //   - Connections must be sessions: behind a pooler of transactions (PgBouncer in that mode) the end of a writer cannot be
 //     seen. A hook that resets sessions is no harm.
-//   - Do not name a prepared statement by a word that is a statement itself, such as select, show or rollback: run by its
-//     name it would be taken for that. And the CommitQuery of a Batch's BeginTx is not seen: let it write nothing.
+//   - The name of a prepared statement, unless it is its own text, begins with a letter and has no blank in it: else it
+//     would be taken for the SQL that it looks like.
+//   - The CommitQuery of a Batch's BeginTx is not seen: let it write nothing.
 //   - A text that changes settings or makes temporary tables is run on a connection that is closed afterwards. In a
 //     transaction the session is the transaction's.
 //

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // What is committed by other ways than Commit, in transactions that are rolled back at their end, is seen as any write.
@@ -109,6 +110,66 @@ func TestPlainBeginQuery(t *testing.T) {
 		t.Errorf("%d flushes", n)
 	}
 	sees(t, o.BeginQuery, 3, a, b)
+}
+
+// A prepared statement's name is no SQL, whatever it looks like, for pgx takes it for the name. Seen to fail with Named
+// false, with a commitText that collects nothing (COMMIT in a transaction), and with a batch whose first statement is left
+// out whoever has queued it (begin).
+func TestPreparedNames(t *testing.T) {
+	a, b := shop(t)
+	flushes := a.Stats().Flushes
+	must(t, a, "", ";")
+	if n := a.Stats().Flushes - flushes; n != 0 {
+		t.Errorf("%d flushes by nothing", n)
+	}
+	v := 0
+	for _, name := range words("select|show|rollback|COMMIT|begin|delete-user") {
+		named := newPool(t, a.pool.Config().ConnString(), func(c *pgxpool.Config) {
+			c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+				_, err := conn.Prepare(ctx, name, "UPDATE items SET price = $1")
+				return err
+			}
+		})
+		writer := openOn(t, t.Context(), named)
+		batch := func(queries ...string) error {
+			b := &pgx.Batch{}
+			for _, q := range queries {
+				if q == name {
+					b.Queue(q, v)
+				} else {
+					b.Queue(q)
+				}
+			}
+			return writer.SendBatch(t.Context(), b).Close()
+		}
+		for way, write := range map[string]func() error{
+			"alone": func() error {
+				_, err := writer.Exec(t.Context(), name, v)
+				return err
+			},
+			"first in a batch":  func() error { return batch(name, "SELECT 1") },
+			"second in a batch": func() error { return batch("SELECT 1", name) },
+			"in a transaction": func() error {
+				return pgx.BeginTxFunc(t.Context(), writer, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED"}, func(tx pgx.Tx) error {
+					_, err := tx.Exec(t.Context(), name, v)
+					b.keeps(t, price) // what it was told of before is not enough
+					return err
+				})
+			},
+		} {
+			if name == "rollback" && way == "in a transaction" {
+				continue // pgx itself would run it at the end
+			}
+			writer.keeps(t, price)
+			v++
+			if err := write(); err != nil {
+				t.Fatalf("%s %s: %v", name, way, err)
+			}
+			sees(t, name+" "+way, v, writer, b)
+		}
+		writer.Close()
+		named.Close()
+	}
 }
 
 // COMMIT as a text in a transaction that has failed rolls it back, as without pgxcache: no error, and the session is fit

@@ -58,7 +58,7 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 	if err != nil {
 		return nil, err
 	}
-	u := sqlengine.Use{Engine: db.engine}
+	u := sqlengine.Use{Engine: db.engine, Named: true}
 	st, err := u.Analyse(ctx, c.sql)
 	if err != nil {
 		return nil, err

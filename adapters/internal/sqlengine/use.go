@@ -2,7 +2,10 @@ package sqlengine
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gofreshet/freshet/invalidate"
 )
@@ -13,6 +16,7 @@ type Use struct {
 	Engine *Engine
 	Link   Link      // nil: none
 	Broken bool      // Link is
+	Named  bool      // the driver takes a text first for the name of a prepared statement
 	tx     *tx       // nil outside a transaction
 	by     *analysis // what said last what a statement is
 }
@@ -63,11 +67,10 @@ func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.says(query, fresh), nil
+	return u.says(a, query, fresh), nil
 }
 
-// AnalyseAll says what several queries are that are sent as one. A transaction that the first of them begins is the
-// caller's to know of: see [Use.Began].
+// AnalyseAll says what several queries are that are sent as one.
 func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, error) {
 	a, fresh, err := u.analysis(ctx)
 	if err != nil {
@@ -75,12 +78,28 @@ func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, err
 	}
 	parts := make([]*Statement, len(queries))
 	for i, q := range queries {
-		parts[i] = a.says(q, fresh)
-	}
-	if len(parts) > 0 && parts[0].class == begins && u.tx == nil {
-		parts = parts[1:]
+		parts[i] = u.says(a, q, fresh)
 	}
 	return a.cat.union(parts), nil
+}
+
+// says is what a says, unless query may be a name. One that says COMMIT or ROLLBACK may be that as well.
+func (u *Use) says(a *analysis, query string, fresh bool) *Statement {
+	st := a.says(query, fresh)
+	if !u.Named || !mayBeName(query) {
+		return st
+	}
+	const why = "may be the name of a prepared statement"
+	if st.class == commits || st.class == rollsBack {
+		return &Statement{class: commits, why: why, written: everything}
+	}
+	return a.cat.unknown(why)
+}
+
+// mayBeName: names have no blanks, and begin with a letter.
+func mayBeName(query string) bool {
+	first, _ := utf8.DecodeRuneInString(query)
+	return (first == '_' || unicode.IsLetter(first)) && !strings.ContainsFunc(query, unicode.IsSpace)
 }
 
 // Plain reports whether begin and commit, "" for the driver's own, do no more than to begin and to commit.
@@ -89,8 +108,12 @@ func (u *Use) Plain(ctx context.Context, begin, commit string) bool {
 		if query == "" {
 			return true
 		}
-		st, err := u.Analyse(ctx, query)
-		return err == nil && st.class == want && !st.loose
+		a, fresh, err := u.analysis(ctx)
+		if err != nil {
+			return false
+		}
+		st := a.says(query, fresh)
+		return st.class == want && !st.loose
 	}
 	return is(begin, begins) && is(commit, commits)
 }

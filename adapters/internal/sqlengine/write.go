@@ -190,10 +190,14 @@ func (u *Use) ended(st *Statement, err error) {
 	}
 }
 
-// commitText is COMMIT as a statement. One that ends no transaction we know of may commit anything.
+// commitText is COMMIT as a statement, or what may be. One that ends no transaction we know of may commit anything.
 func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) error) error {
 	tables, by := everything, (*analysis)(nil)
-	if u.tx != nil {
+	switch {
+	case u.tx == nil:
+	case st.written != nil: // it may be no end at all
+		u.tx.write(st.written)
+	default:
 		tables, by = u.tx.tables(), u.tx.by
 	}
 	finish := u.Saw
