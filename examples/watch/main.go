@@ -13,6 +13,9 @@
 // (freshet:watch:<random>:marker), whose loss gives a SWAPDB away; it is removed at the end. With -trust nothing is
 // changed or written, and that notifications are on is believed.
 //
+// With -cluster the server is one node of a Cluster, all of which is watched; with -sentinel NAME it is a Sentinel, and the
+// primary that it calls NAME is watched, whoever that comes to be.
+//
 // Redis sends what is below the pattern's literal beginning: "product:" for product:*.
 package main
 
@@ -64,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // watch prints events until there were o.count changes, or ctx ends.
 func watch(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	rdb := redis.NewClient(o.redis)
+	rdb, sentinels := o.client()
 	defer rdb.Close()
 	namespace := "freshet:watch:" + rand.Text()[:8] + ":"
 	var listener *notify.Listener
@@ -81,6 +84,7 @@ func watch(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		Prefixes:  o.prefixes,
 		DBs:       o.dbs,
 		Flags:     o.flags,
+		Sentinel:  sentinels,
 		Namespace: namespace,
 		Logger:    slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &level})),
 		Hooks:     notify.Hooks{Config: func(was, is string) { changed.Store(fmt.Sprintf("%q, now %q", was, is)) }},
@@ -128,8 +132,9 @@ const mostDatabases = 256
 
 // removeMarkers makes what the listener has left expire, in every database that it listened to. It needs no permission
 // but those the markers were written with.
-func (o *options) removeMarkers(rdb *redis.Client, namespace string) error {
-	if o.flags == notify.FlagsTrust {
+func (o *options) removeMarkers(rdb redis.UniversalClient, namespace string) error {
+	client, ok := rdb.(*redis.Client)
+	if o.flags == notify.FlagsTrust || !ok { // a Cluster has none
 		return nil
 	}
 	first, last := o.redis.DB, o.redis.DB
@@ -138,7 +143,7 @@ func (o *options) removeMarkers(rdb *redis.Client, namespace string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // the program's own may have ended
 	defer cancel()
-	conn := rdb.Conn() // SELECT is for this connection alone
+	conn := client.Conn() // SELECT is for this connection alone
 	defer conn.Close()
 	var expiries []*redis.StatusCmd
 	_, _ = conn.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 // options are the flags, understood.
 type options struct {
 	redis    *redis.Options
+	cluster  bool     // redis is a node of a Cluster
+	primary  string   // redis is a Sentinel: the name it has for the primary
 	prefixes []string // what Redis is asked to send; nil for every key
 	dbs      []int    // nil for the one in redis
 	flags    notify.Flags
@@ -31,6 +34,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("watch", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the error is told by who called, the help below
 	where := fs.String("redis", "localhost:6379", "`host:port`, or redis://user:password@host:port/db")
+	fs.BoolVar(&o.cluster, "cluster", false, "the server is a node of a Cluster: watch all of it")
+	fs.StringVar(&o.primary, "sentinel", "", "the server is a Sentinel: watch the primary that it calls `name`")
 	user := fs.String("user", "", "user `name`, where the server has ACLs")
 	password := fs.String("password", "", "`password`; better in the environment, as REDISCLI_AUTH")
 	db := fs.Int("db", 0, "`number` of the database, -1 for all")
@@ -57,6 +62,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-format is %q: give one of %s", o.format, strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 	case o.count < 0:
 		return o, fmt.Errorf("-count is %d: give how many changes to wait for, or 0 for no end", o.count)
+	case o.cluster && o.primary != "":
+		return o, errors.New("-cluster and -sentinel are two things: give one")
 	case *db < notify.AllDBs:
 		return o, fmt.Errorf("-db is %d: databases are numbered from 0; -1 is all", *db)
 	}
@@ -97,6 +104,25 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		o.redis.Password = os.Getenv("REDISCLI_AUTH")
 	}
 	return o, nil
+}
+
+// client is what is watched, and what the listener wants to know beside it.
+func (o *options) client() (redis.UniversalClient, *redis.FailoverOptions) {
+	switch r := o.redis; {
+	case o.cluster:
+		return redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: []string{r.Addr}, Username: r.Username, Password: r.Password, TLSConfig: r.TLSConfig,
+			MaxRetries: r.MaxRetries, DialerRetries: r.DialerRetries,
+		}), nil
+	case o.primary != "":
+		sentinels := &redis.FailoverOptions{
+			SentinelAddrs: []string{r.Addr}, MasterName: o.primary, DB: r.DB, Username: r.Username, Password: r.Password,
+			TLSConfig: r.TLSConfig, MaxRetries: r.MaxRetries, DialerRetries: r.DialerRetries,
+		}
+		return redis.NewFailoverClient(sentinels), sentinels
+	default:
+		return redis.NewClient(r), nil
+	}
 }
 
 // literalPrefix is what every key begins with that the glob matches, so that Redis need send no other's events.
