@@ -14,6 +14,7 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/cache"
 	"github.com/gofreshet/freshet/invalidate"
+	"github.com/gofreshet/freshet/notify"
 )
 
 // Engine caches one database. Its methods may be called from any goroutine.
@@ -52,6 +53,10 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 		return nil, err
 	}
 	rdb := tracker.Client()
+	if rdb == nil {
+		return nil, fmt.Errorf("%s: tracker: %w: it hears Sentinels or a Cluster, where a failover may lose marks of writes: "+
+			"connect one with redis.NewClient to a server that is not replaced", adapter, notify.ErrUnsupported)
+	}
 	if err := tracker.CheckClient(ctx, rdb); err != nil {
 		return nil, fmt.Errorf("%s: tracker: %w", adapter, err)
 	}
