@@ -100,20 +100,20 @@ func (b *booths) close() {
 	}
 }
 
-// askAll asks addrs, and whom their answers name, at once, until nobody new is named. What comes back is by address; of
-// those that gave no answer it holds an error.
+// askAll asks addrs, and whom their answers name, each at once: who is silent holds up nobody but the end. What comes
+// back is by address; failed says why others gave no answer.
 func askAll[T any](ctx context.Context, limit time.Duration, addrs []string, ask func(ctx context.Context, addr string) (T, error),
 	names func(T) []string) (answers map[string]T, failed error) {
-	answers = make(map[string]T)
-	known := make(map[string]bool)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for len(addrs) > 0 {
-		var (
-			mu     sync.Mutex
-			asking sync.WaitGroup
-			next   []string
-		)
+	var (
+		mu      sync.Mutex
+		asking  sync.WaitGroup
+		known   = make(map[string]bool)
+		inquire func(addrs []string)
+	)
+	answers = make(map[string]T)
+	inquire = func(addrs []string) { // mu is held
 		for _, addr := range addrs {
 			if known[addr] {
 				continue
@@ -128,12 +128,14 @@ func askAll[T any](ctx context.Context, limit time.Duration, addrs []string, ask
 					return
 				}
 				answers[addr] = answer
-				next = append(next, names(answer)...)
+				inquire(names(answer))
 			})
 		}
-		asking.Wait()
-		addrs = next
 	}
+	mu.Lock()
+	inquire(addrs)
+	mu.Unlock()
+	asking.Wait()
 	return answers, failed
 }
 
