@@ -131,8 +131,7 @@ func TestDeposedByCluster(t *testing.T) {
 
 	link.Shut(nil)
 	fenced(t, l)
-	fresh := c.Client(t)
-	if err := fresh.Set(testContext(t), "k", 1, 0).Err(); err != nil {
+	if err := replica.Client(t).Set(testContext(t), "k", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	fenced(t, l)
