@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -74,12 +75,12 @@ func (t *table) sameAs(other *table) bool {
 	})
 }
 
-// voters are the primaries that have slots.
+// voters are the primaries that have slots: id to address.
 func (t *table) voters() map[string]string {
 	out := make(map[string]string)
 	for _, m := range t.members {
 		if m.votes {
-			out[m.addr] = m.id
+			out[m.id] = m.addr
 		}
 	}
 	return out
@@ -100,11 +101,15 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 	answers, err := askAll(ctx, e.booths.patience, known, e.ask, (*table).addrs)
 	byID := make(map[string]*table)
 	var term uint64
-	for _, t := range answers {
-		byID[t.self] = t
+	for _, addr := range slices.Sorted(maps.Keys(answers)) {
+		t := answers[addr]
+		byID[t.self] = cmp.Or(byID[t.self], t)
 		term = max(term, t.term)
 	}
-	for _, t := range byID {
+	// Nodes may have different addresses for the same servers: as long as the same ones answer, it is to be the same that
+	// is believed.
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		t := byID[id]
 		agreeing := e.agreeing(t, byID)
 		voters := t.voters()
 		need := len(voters)/2 + 1
@@ -132,7 +137,7 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 // agreeing are the voters in t that say what t says.
 func (e *cluster) agreeing(t *table, byID map[string]*table) []*table {
 	var out []*table
-	for _, id := range t.voters() {
+	for id := range t.voters() {
 		if other := byID[id]; other != nil && other.sameAs(t) {
 			out = append(out, other)
 		}
@@ -140,7 +145,9 @@ func (e *cluster) agreeing(t *table, byID map[string]*table) []*table {
 	return out
 }
 
-// open says for how long a replica may yet be promoted in v's term. Usually that is settled: a primary was, or as many as
+// open says how long it takes until a replica that is promoted in v's term is one that a majority knows of, or is one
+// that nobody writes to: an election ends after twice the node timeout, and who then hears of no majority takes no writes
+// after another. Usually that is settled: a primary was, or as many as
 // make a majority have never voted (a Cluster that has just been made gives its replicas terms of their own).
 func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Duration, error) {
 	silent := 0
@@ -154,9 +161,9 @@ func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Du
 		return 0, nil
 	}
 	timeout := nodeTimeout
-	for addr := range v.voters {
+	for _, t := range agreeing {
 		cmd := redis.NewCmd(ctx, "CONFIG", "GET", "cluster-node-timeout")
-		if err := e.booths.at(addr).Process(ctx, cmd); err != nil {
+		if err := e.booths.at(v.voters[t.self]).Process(ctx, cmd); err != nil {
 			continue
 		}
 		value, _ := configValue(cmd, "cluster-node-timeout")
@@ -165,26 +172,26 @@ func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Du
 			break
 		}
 	}
-	return max(2*timeout, electionSpan), ctx.Err()
+	return max(2*timeout, electionSpan) + timeout, ctx.Err()
 }
 
-func (e *cluster) poll(ctx context.Context, v *view, voter string) (err error) {
+func (e *cluster) poll(ctx context.Context, v *view, voter, addr string) (err error) {
 	defer unreadable(&err)
 	var id, info *redis.Cmd
-	_, err = e.booths.at(voter).Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = e.booths.at(addr).Pipelined(ctx, func(p redis.Pipeliner) error {
 		id, info = p.Do(ctx, "CLUSTER", "MYID"), p.Do(ctx, "CLUSTER", "INFO")
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if self, _ := id.Text(); self != v.voters[voter] {
-		return dissentf("another node is at %s", voter)
+	if self, _ := id.Text(); self != voter {
+		return dissentf("another node is at %s", addr)
 	}
 	text, _ := info.Text()
 	term, _, err := clusterInfo(text)
 	if err == nil && term > v.term {
-		return dissentf("%s has heard of term %d", voter, term)
+		return dissentf("%s has heard of term %d", addr, term)
 	}
 	return err
 }
@@ -198,6 +205,7 @@ func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
 	)
 	_, err = e.booths.at(addr).Pipelined(ctx, func(p redis.Pipeliner) error {
 		nodes, info, slots = p.Do(ctx, "CLUSTER", "NODES"), p.Do(ctx, "CLUSTER", "INFO"), p.ClusterSlots(ctx)
+		p.Do(ctx, "CLUSTER", "MYID") // a poll asks it: that it may not be asked is to show here
 		return nil
 	})
 	if err != nil {

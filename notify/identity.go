@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,17 +39,19 @@ func (q question) answer() (id identity) {
 	id.proto, _ = strconv.Atoi(hello["proto"])
 	if q.info != nil {
 		text, _ := q.info.Text()
-		for line := range strings.Lines(text) {
-			name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
-			switch {
-			case name == "run_id":
-				id.runID = value
-			case name == "redis_version" && id.version == "":
-				id.version = value
-			}
-		}
+		id.runID, id.version = infoField(text, "run_id"), cmp.Or(id.version, infoField(text, "redis_version"))
 	}
 	return id
+}
+
+// infoField is a field of a reply to INFO; "" if it is not there.
+func infoField(text, field string) string {
+	for line := range strings.Lines(text) {
+		if name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); name == field {
+			return value
+		}
+	}
+	return ""
 }
 
 // identify asks on a connection that is being made.

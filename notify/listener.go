@@ -310,8 +310,10 @@ func (l *Listener) Status() Status {
 		}
 	}
 	st.Addr, st.RunID, st.Version = strings.Join(addrs, ","), strings.Join(runIDs, ","), strings.Join(versions, ",")
-	if l.electorate != nil && l.seats.agreed.IsZero() {
-		st.Reasons = append(st.Reasons, l.seats.reason())
+	if l.electorate != nil {
+		if why := l.seats.reason(); why != "" {
+			st.Reasons = append(st.Reasons, why)
+		}
 	}
 	if l.closed {
 		st.Reasons = []string{"closed"}

@@ -3,11 +3,14 @@ package notify
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,10 +25,25 @@ type sentinels struct {
 	user   string
 	booths booths
 	server func(addr string) redis.Options
+
+	mu     sync.Mutex
+	called map[string]hostPort // what the Sentinel at an address last called the primary: it knows it by no other name
 }
 
-// sentinelElection is how long a Sentinel may try to be elected after the first vote for it (sentinel_election_timeout).
-const sentinelElection = 10 * time.Second
+type hostPort struct{ host, port string }
+
+// How long a Sentinel puts off a failover at most, and how long it then tries to be elected (SENTINEL_MAX_DESYNC,
+// sentinel_election_timeout).
+const (
+	sentinelDesync   = time.Second
+	sentinelElection = 10 * time.Second
+)
+
+// spent is how long after a vote nobody can be promoted by it any more: an elected Sentinel has its failover-timeout to
+// have somebody promoted.
+func (o opinion) spent() time.Duration {
+	return sentinelDesync + min(sentinelElection, o.limit) + o.limit
+}
 
 func sentinelSource(client redis.Options, opts *Options) (source, error) {
 	o := opts.Sentinel
@@ -47,7 +65,10 @@ func sentinelSource(client redis.Options, opts *Options) (source, error) {
 		}
 		return s
 	}
-	e := &sentinels{name: o.MasterName, seeds: slices.Clone(o.SentinelAddrs), user: o.SentinelUsername, server: server}
+	e := &sentinels{
+		name: o.MasterName, seeds: slices.Clone(o.SentinelAddrs), user: o.SentinelUsername, server: server,
+		called: make(map[string]hostPort),
+	}
 	e.booths = booths{patience: opts.PongTimeout, server: func(addr string) redis.Options {
 		s := redis.Options{Addr: addr}
 		copySame(&s, o)
@@ -61,35 +82,35 @@ func sentinelSource(client redis.Options, opts *Options) (source, error) {
 // opinion is what one Sentinel says.
 type opinion struct {
 	id      string
-	primary string // host:port
-	epoch   uint64 // the term in which it became primary
-	vote    uint64 // the last term in which this Sentinel voted
-	running bool   // this Sentinel is at a failover
-	others  int    // Sentinels it knows of
-	limit   time.Duration
-	known   []string // their addresses
+	primary string        // host:port
+	epoch   uint64        // the term in which it became primary
+	vote    uint64        // the last term in which this Sentinel voted
+	running bool          // this Sentinel is at a failover
+	others  int           // Sentinels it knows of
+	limit   time.Duration // its failover-timeout
+	known   []string      // their addresses
 }
 
 func (o opinion) term() uint64 { return max(o.epoch, o.vote) }
 
 func (e *sentinels) view(ctx context.Context) (*view, error) {
-	ask := func(ctx context.Context, addr string) (opinion, error) { return e.ask(ctx, addr, "") }
-	answers, err := askAll(ctx, e.booths.patience, e.seeds, ask, func(o opinion) []string { return o.known })
+	answers, err := askAll(ctx, e.booths.patience, e.seeds, e.ask, func(o opinion) []string { return o.known })
 	v := &view{voters: make(map[string]string)}
 	all := 0
 	var open time.Duration
 	byID := make(map[string]opinion)
-	for addr, o := range answers {
+	for _, addr := range slices.Sorted(maps.Keys(answers)) { // one who has two addresses has one vote, always at the same
+		o := answers[addr]
 		if o.running {
 			return nil, fmt.Errorf("notify: the Sentinel at %s is at a failover of %s", addr, e.name)
 		}
 		if _, twice := byID[o.id]; !twice {
 			byID[o.id] = o
-			v.voters[addr] = o.id
+			v.voters[o.id] = addr
 		}
 		v.term = max(v.term, o.term())
 		all = max(all, o.others+1)
-		open = max(open, o.limit+sentinelElection)
+		open = max(open, o.spent())
 	}
 	v.need = all/2 + 1
 	count := make(map[member]int)
@@ -121,73 +142,101 @@ func firstOf(err error) error {
 	return err
 }
 
-func (e *sentinels) poll(ctx context.Context, v *view, voter string) error {
+func (e *sentinels) poll(ctx context.Context, v *view, voter, addr string) error {
 	p := v.primaries[0]
-	o, err := e.ask(ctx, voter, p.addr)
+	o, err := e.ask(ctx, addr)
 	switch {
 	case err != nil:
 		return err
-	case o.id != v.voters[voter] && v.voters[voter] != "":
-		return dissentf("another Sentinel is at %s", voter)
+	case o.id != voter:
+		return dissentf("another Sentinel is at %s", addr)
 	case o.running:
-		return dissentf("the Sentinel at %s is at a failover", voter)
+		return dissentf("the Sentinel at %s is at a failover", addr)
 	case o.term() > v.term || o.primary != p.addr && o.epoch >= p.epoch:
-		return dissentf("the Sentinel at %s has %s for the primary since term %d and voted in term %d", voter, o.primary, o.epoch, o.vote)
+		return dissentf("the Sentinel at %s has %s for the primary since term %d and voted in term %d", addr, o.primary, o.epoch, o.vote)
 	}
 	return nil
 }
 
-// ask takes one Sentinel's opinion, in one round trip if its primary is the one supposed.
-func (e *sentinels) ask(ctx context.Context, addr, supposed string) (o opinion, err error) {
+// ask takes one Sentinel's opinion, in one round trip if it calls the primary what it did before.
+func (e *sentinels) ask(ctx context.Context, addr string) (o opinion, err error) {
 	defer unreadable(&err)
 	c := e.booths.at(addr)
-	var id, told, others, down *redis.Cmd
-	fill := func(p redis.Pipeliner) {
-		told = p.Do(ctx, "SENTINEL", "MASTER", e.name)
-		if down = nil; supposed != "" {
-			host, port, _ := net.SplitHostPort(supposed)
-			// Any run id but "*" has it tell whom it voted for last; in a term that has passed it gives no vote.
-			down = p.Do(ctx, "SENTINEL", "IS-MASTER-DOWN-BY-ADDR", host, port, 0, "freshet")
-		}
-		id = p.Do(ctx, "SENTINEL", "MYID")
-		if others == nil {
-			others = p.Do(ctx, "SENTINEL", "SENTINELS", e.name)
-		}
-	}
 	for range 2 {
-		_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { fill(p); return nil })
-		if err := told.Err(); err != nil {
+		var vote, told, id, others *redis.Cmd
+		supposed := e.calls(addr)
+		// Any run id but "*" has it tell whom it voted for last; in a term that has passed it gives no vote. Of a primary
+		// that it does not know it tells of no vote: so what it calls it is asked behind, and compared.
+		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			vote = p.Do(ctx, "SENTINEL", "IS-MASTER-DOWN-BY-ADDR", supposed.host, supposed.port, 0, "freshet")
+			told = p.Do(ctx, "SENTINEL", "MASTER", e.name)
+			id = p.Do(ctx, "SENTINEL", "MYID")
+			others = p.Do(ctx, "SENTINEL", "SENTINELS", e.name)
+			return nil
+		})
+		if err != nil && (err != id.Err() || !redis.HasErrorPrefix(err, "ERR Unknown sentinel subcommand")) {
 			return opinion{}, err
 		}
 		m := fields(told.Val())
+		if is := (hostPort{m["ip"], m["port"]}); is != supposed {
+			e.call(addr, is)
+			continue
+		}
+		if o.vote, err = lastVote(vote); err != nil {
+			return opinion{}, err
+		}
 		number := func(name string) uint64 { n, _ := strconv.ParseUint(m[name], 10, 64); return n }
-		o.primary = reach(net.JoinHostPort(m["ip"], m["port"]), addr)
+		o.primary = reach(net.JoinHostPort(supposed.host, supposed.port), addr)
 		o.epoch, o.others = number("config-epoch"), int(number("num-other-sentinels"))
 		o.limit = time.Duration(number("failover-timeout")) * time.Millisecond
 		o.running = strings.Contains(m["flags"], "failover_in_progress")
-		if down != nil && supposed == o.primary {
-			break
+		if o.id, err = id.Text(); err != nil { // older than Redis 6.2
+			if o.id, err = processAt(ctx, c); err != nil {
+				return opinion{}, err
+			}
 		}
-		supposed = o.primary
+		list, err := others.Slice()
+		if err != nil {
+			return opinion{}, err
+		}
+		for _, s := range list {
+			s := fields(s)
+			o.known = append(o.known, reach(net.JoinHostPort(s["ip"], s["port"]), addr))
+		}
+		return o, nil
 	}
-	if down.Err() != nil {
-		return opinion{}, down.Err()
+	return opinion{}, fmt.Errorf("the Sentinel is changing the primary of %s", e.name)
+}
+
+// processAt is the run id of the process that answers c.
+func processAt(ctx context.Context, c *redis.Client) (string, error) {
+	text, err := c.Info(ctx, "server").Result()
+	if id := infoField(text, "run_id"); id != "" {
+		return id, nil
 	}
-	if votes, err := down.Slice(); err == nil && len(votes) == 3 {
-		n, _ := votes[2].(int64)
-		o.vote = uint64(max(n, 0))
-	} else {
-		return opinion{}, fmt.Errorf("SENTINEL IS-MASTER-DOWN-BY-ADDR was answered %v", down.Val())
+	return "", cmp.Or(err, errors.New("INFO does not tell run_id"))
+}
+
+func (e *sentinels) calls(addr string) hostPort {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return cmp.Or(e.called[addr], hostPort{"0.0.0.0", "1"})
+}
+
+func (e *sentinels) call(addr string, primary hostPort) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.called[addr] = primary
+}
+
+// lastVote reads the reply to IS-MASTER-DOWN-BY-ADDR.
+func lastVote(cmd *redis.Cmd) (uint64, error) {
+	if votes, err := cmd.Slice(); err == nil && len(votes) == 3 {
+		if n, ok := votes[2].(int64); ok {
+			return uint64(max(n, 0)), nil
+		}
 	}
-	if o.id, err = id.Text(); err != nil { // older than Redis 6.2
-		o.id = addr
-	}
-	list, _ := others.Slice()
-	for _, s := range list {
-		s := fields(s)
-		o.known = append(o.known, reach(net.JoinHostPort(s["ip"], s["port"]), addr))
-	}
-	return o, nil
+	return 0, fmt.Errorf("SENTINEL IS-MASTER-DOWN-BY-ADDR was answered %v", cmd.Val())
 }
 
 func (e *sentinels) client(v *view, _ func() []redis.ClusterSlot) redis.UniversalClient {

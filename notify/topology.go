@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,9 +23,9 @@ type electorate interface {
 	// view asks everybody, and fails where no majority agrees.
 	view(ctx context.Context) (*view, error)
 
-	// poll asks one voter of v. A *dissent says that v may no longer be what the majority says; any other error, that the
+	// poll asks one voter of v, at addr. A *dissent says that v may no longer be what the majority says; any other error, that the
 	// voter could not be asked.
-	poll(ctx context.Context, v *view, voter string) error
+	poll(ctx context.Context, v *view, voter, addr string) error
 
 	// client makes a client that speaks to the primaries of v and to nobody else. slots gives v's as they are by then.
 	client(v *view, slots func() []redis.ClusterSlot) redis.UniversalClient
@@ -35,10 +36,10 @@ type electorate interface {
 // view is what a majority of the voters says.
 type view struct {
 	primaries []member          // by id
-	voters    map[string]string // of those that answered or are known to be: address to id
+	voters    map[string]string // of those that answered or are known to be: id to address
 	need      int               // a majority of all voters
 	term      uint64            // the highest that any voter has heard of
-	open      time.Duration     // for so long somebody may yet be promoted in term; 0 when that is settled
+	open      time.Duration     // for so long somebody may yet be promoted in term; 0 when that is settled; see Listener.amend
 	slots     []redis.ClusterSlot
 }
 
@@ -77,29 +78,25 @@ type ballot struct {
 type seats struct {
 	view    *view
 	since   time.Time
-	ballots map[string]*ballot
-	agreed  time.Time // nobody had been promoted before then whom view does not name; zero: not known
+	ballots map[string]*ballot // by voter's id: one that has two addresses has one vote
+	agreed  time.Time          // nobody had been promoted before then whom view does not name; zero: not known
 	client  redis.UniversalClient
 	cause   error // why there is no view
 }
 
 // count moves agreed: to the oldest answer of those that do answer, if they are a majority. One would do for which a
 // majority is younger; but where Redis lets somebody promote by force, without votes, it is he who hears of it first.
-func (s *seats) count(now time.Time) {
-	if now.Sub(s.since) < s.view.open {
+func (s *seats) count() {
+	if s.view.open > 0 {
 		return
 	}
 	var oldest time.Time
-	n := 0
 	for _, b := range s.ballots {
-		if b.ok {
-			n++
-			if oldest.IsZero() || b.began.Before(oldest) {
-				oldest = b.began
-			}
+		if b.ok && (oldest.IsZero() || b.began.Before(oldest)) {
+			oldest = b.began
 		}
 	}
-	if n >= s.view.need && oldest.After(s.agreed) {
+	if s.answering() >= s.view.need && oldest.After(s.agreed) {
 		s.agreed = oldest
 	}
 }
@@ -222,9 +219,14 @@ func (l *Listener) watch(v *view) error {
 	ask(v.voters)
 	every := cmp.Or(max(0, l.opts.AuditEvery), defaultAudit)
 	for {
-		if !rest(ctx, every) {
+		pause := every
+		if v.open > 0 {
+			pause = min(pause, max(v.open-time.Since(l.seats.since), shortestCadence))
+		}
+		if !rest(ctx, pause) {
 			return context.Cause(ctx)
 		}
+		began := time.Now()
 		seen, err := l.look()
 		switch {
 		case err != nil: // no majority to be had now: then none agrees either, and nothing is proven meanwhile
@@ -232,7 +234,7 @@ func (l *Listener) watch(v *view) error {
 		case !v.same(seen):
 			return dissentf("the primaries were %s and are %s", v, seen)
 		}
-		l.amend(v, seen)
+		l.amend(v, seen, began)
 		ask(seen.voters)
 	}
 }
@@ -256,12 +258,17 @@ func (l *Listener) ballotOf(voter string) *ballot {
 	return b
 }
 
-// amend takes over what may change within a view.
-func (l *Listener) amend(v, seen *view) {
+// amend takes over what may change within a view: seen is the same, by a look that began at began. One that began when
+// nobody could be promoted in the view's term any more has settled it: who was promoted till then is in seen.
+func (l *Listener) amend(v, seen *view, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if began.Sub(l.seats.since) >= v.open {
+		v.open = 0
+	}
 	v.need = max(v.need, seen.need)
 	v.slots = seen.slots
+	maps.Copy(v.voters, seen.voters)
 	for i, m := range seen.primaries { // in the same order: they are the same
 		l.primaries[i].member = m
 	}
@@ -272,7 +279,7 @@ func (l *Listener) askVoter(ctx context.Context, object context.CancelCauseFunc,
 	failures := 0
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := l.poll(ctx, v, voter)
+		err := l.poll(ctx, v, voter, l.addrOf(v, voter))
 		var against *dissent
 		if errors.As(err, &against) {
 			object(err)
@@ -295,10 +302,16 @@ func (l *Listener) askVoter(ctx context.Context, object context.CancelCauseFunc,
 	}
 }
 
-func (l *Listener) poll(ctx context.Context, v *view, voter string) error {
+func (l *Listener) addrOf(v *view, voter string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return v.voters[voter]
+}
+
+func (l *Listener) poll(ctx context.Context, v *view, voter, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.PongTimeout)
 	defer cancel()
-	return l.electorate.poll(ctx, v, voter)
+	return l.electorate.poll(ctx, v, voter, addr)
 }
 
 // voted notes an answer, or that none came.
@@ -309,7 +322,7 @@ func (l *Listener) voted(b *ballot, began time.Time, ok bool) {
 	if b.ok = ok; ok {
 		b.began = began
 	}
-	l.seats.count(time.Now())
+	l.seats.count()
 	l.broadcast()
 	l.mu.Unlock()
 	l.prove()
@@ -334,16 +347,29 @@ func (v *view) String() string {
 	return s
 }
 
-// reason says in words why nothing is proven.
+// reason says in words why nothing is proven; "" if something is.
 func (s *seats) reason() string {
+	const doubt = "the primaries are in doubt: "
 	switch {
 	case s.view == nil && s.cause == nil:
 		return "the primaries are not known yet"
 	case s.cause != nil:
-		return "the primaries are in doubt: " + s.cause.Error()
+		return doubt + s.cause.Error()
 	case s.view.open > 0:
-		return fmt.Sprintf("the primaries are in doubt: another may yet be promoted in term %d, until %v after %s",
+		return fmt.Sprintf(doubt+"another may yet be promoted in term %d, until %v after %s",
 			s.view.term, s.view.open, s.since.Format(time.RFC3339))
 	}
-	return "the primaries are in doubt: no majority has answered yet"
+	if n := s.answering(); n < s.view.need {
+		return fmt.Sprintf(doubt+"%d voters answer and %d are a majority", n, s.view.need)
+	}
+	return ""
+}
+
+func (s *seats) answering() (n int) {
+	for _, b := range s.ballots {
+		if b.ok {
+			n++
+		}
+	}
+	return n
 }
