@@ -23,7 +23,7 @@ func hooked(t testing.TB, s *redistest.Server, tr *invalidate.Tracker, opts ...f
 	return rdb, hookOn(t, tr, rdb, HookOptions{NegativeTTL: slack})
 }
 
-func hookOn(t testing.TB, tr *invalidate.Tracker, rdb *redis.Client, o HookOptions) *Hook {
+func hookOn(t testing.TB, tr *invalidate.Tracker, rdb redis.UniversalClient, o HookOptions) *Hook {
 	t.Helper()
 	if o.Prefixes == nil {
 		o.Prefixes = []string{"p:"}

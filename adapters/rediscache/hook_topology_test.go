@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,32 +20,104 @@ import (
 
 // topology is servers of which others may become the primaries.
 type topology struct {
-	client   func(t testing.TB) redis.UniversalClient
-	options  notify.Options
-	primary  func(t testing.TB, key string) *redistest.Server
-	failover func(t testing.TB, key string) // of the primary that has key
+	client  func(t testing.TB) redis.UniversalClient
+	options notify.Options
+	primary func(t testing.TB, key string) *redistest.Server
+
+	// What befalls the primary that has key. Each returns when another is the primary, and leaves the old one for heal.
+	befalls map[string]func(t testing.TB, key string)
+	heal    func(t testing.TB)
 }
 
 func topologies(t *testing.T, each func(t *testing.T, on topology)) {
 	t.Run("sentinel", func(t *testing.T) {
 		leak.Check(t)
 		g := redistest.StartSentinels(t, 3, 1)
+		replaced := func(t testing.TB, old *redistest.Server) {
+			for g.Primary(t) == old {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
 		each(t, topology{
-			client:   func(t testing.TB) redis.UniversalClient { return g.Client(t) },
-			options:  notify.Options{Sentinel: g.FailoverOptions()},
-			primary:  func(t testing.TB, _ string) *redistest.Server { return g.Primary(t) },
-			failover: func(t testing.TB, _ string) { g.Settle(t); g.Failover(t) },
+			client:  func(t testing.TB) redis.UniversalClient { return g.Client(t) },
+			options: notify.Options{Sentinel: g.FailoverOptions()},
+			primary: func(t testing.TB, _ string) *redistest.Server { return g.Primary(t) },
+			befalls: map[string]func(t testing.TB, key string){
+				"failover": func(t testing.TB, _ string) { g.Failover(t) },
+				"isolate": func(t testing.TB, _ string) {
+					old := g.Primary(t)
+					g.Isolate(old)
+					replaced(t, old)
+				},
+				"kill": func(t testing.TB, _ string) {
+					old := g.Primary(t)
+					unless(t, old.Kill())
+					replaced(t, old)
+				},
+			},
+			heal: func(t testing.TB) {
+				g.Heal()
+				for _, s := range g.Servers {
+					if s.PID() == 0 {
+						unless(t, s.Restart())
+					}
+				}
+				g.Settle(t)
+			},
 		})
 	})
 	t.Run("cluster", func(t *testing.T) {
 		leak.Check(t)
 		c := redistest.StartCluster(t, 3, 1)
+		replaced := func(t testing.TB, old *redistest.Node, key string) {
+			for c.Primary(t, key) == old {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
 		each(t, topology{
-			client:   func(t testing.TB) redis.UniversalClient { return c.Client(t) },
-			primary:  func(t testing.TB, key string) *redistest.Server { return c.Primary(t, key).Server },
-			failover: func(t testing.TB, key string) { c.Settle(t); c.Failover(t, c.Replica(t, c.Primary(t, key)), "") },
+			client:  func(t testing.TB) redis.UniversalClient { return c.Client(t) },
+			primary: func(t testing.TB, key string) *redistest.Server { return c.Primary(t, key).Server },
+			befalls: map[string]func(t testing.TB, key string){
+				"failover": func(t testing.TB, key string) { c.Failover(t, c.Replica(t, c.Primary(t, key)), "") },
+				"takeover": func(t testing.TB, key string) { c.Failover(t, c.Replica(t, c.Primary(t, key)), "TAKEOVER") },
+				"isolate": func(t testing.TB, key string) {
+					old := c.Primary(t, key)
+					c.Isolate(old)
+					replaced(t, old, key)
+				},
+				"kill": func(t testing.TB, key string) {
+					old := c.Primary(t, key)
+					unless(t, old.Kill())
+					replaced(t, old, key)
+				},
+				"slot": func(t testing.TB, key string) {
+					from := c.Primary(t, key)
+					for _, to := range c.Nodes() {
+						if to != from && to.Role(t) == "master" {
+							c.MoveSlot(t, c.Slot(t, key), from, to)
+							return
+						}
+					}
+				},
+			},
+			heal: func(t testing.TB) {
+				c.Heal()
+				for _, n := range c.Nodes() {
+					if n.PID() == 0 {
+						unless(t, n.Restart())
+					}
+				}
+				c.Settle(t)
+			},
 		})
 	})
+}
+
+func unless(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A hook on such a client serves from memory what others' writes make fall, before and after a failover; and one's own.
@@ -97,7 +170,7 @@ func TestHookFollowsPrimaries(t *testing.T) {
 			}
 		}
 		round("first")
-		on.failover(t, keys[0])
+		on.befalls["failover"](t, keys[0])
 		round("second")
 	})
 }
@@ -142,14 +215,15 @@ func (s stuck) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 	return pipelined(s.to)
 }
 
-// Through failovers, one after the other, what hooked clients and caches read keeps I1, and caches' hits I2; whether a
-// hooked client hit it does not say. Nobody writes during a failover, for it would lose what the one deposed acknowledges.
+// Whatever befalls the primaries, one after the other, what hooked clients and caches read keeps I1, and caches' hits I2; whether a
+// hooked client hit it does not say. Nobody writes until
+// another is the primary, for what the one deposed acknowledges is lost.
 func TestTopologyHistory(t *testing.T) {
 	topologies(t, func(t *testing.T, on topology) {
 		const bound = 300 * time.Millisecond
 		c := history.Config{
-			Seed: rand.Uint64(), Duration: 10 * time.Second, Readers: 2, OpTimeout: 5 * time.Second,
-			WritePause: 2 * time.Millisecond, ReadPause: time.Millisecond, FencePause: 5 * time.Millisecond, FaultPause: time.Second,
+			Seed: rand.Uint64(), Duration: 20 * time.Second, Readers: 2, OpTimeout: 5 * time.Second,
+			WritePause: 2 * time.Millisecond, ReadPause: time.Millisecond, FencePause: 5 * time.Millisecond, FaultPause: 500 * time.Millisecond,
 		}
 		var hooks []*Hook
 		for i := range 2 {
@@ -176,17 +250,28 @@ func TestTopologyHistory(t *testing.T) {
 			})
 		}
 		var (
-			writing   sync.RWMutex
-			writers   sync.Map // by address
-			failovers int
+			writing  sync.RWMutex
+			writers  sync.Map // by server
+			befallen atomic.Int64
 		)
-		c.Faults = append(c.Faults, history.Step{Name: "failover", Do: func(context.Context, *rand.Rand) error {
-			writing.Lock()
-			defer writing.Unlock()
-			on.failover(t, "p:k0")
-			failovers++
-			return nil
-		}})
+		for name, befall := range on.befalls {
+			c.Faults = append(c.Faults, history.Step{Name: name, Do: func(ctx context.Context, _ *rand.Rand) error {
+				writing.Lock()
+				// Nothing that was acknowledged is lost: the replica has it.
+				old := on.primary(t, "p:k0").Client(t)
+				_, err := old.Pipelined(ctx, func(p redis.Pipeliner) error {
+					p.Set(ctx, "{p:k0}sync", 1, 0)
+					p.Do(ctx, "WAIT", 1, within.Milliseconds())
+					return nil
+				})
+				befall(t, "p:k0")
+				writing.Unlock()
+				befallen.Add(1)
+				time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+				on.heal(t)
+				return err
+			}})
+		}
 		c.Write = func(ctx context.Context, key string, version uint64, ttl time.Duration) error {
 			writing.RLock()
 			defer writing.RUnlock()
@@ -205,12 +290,12 @@ func TestTopologyHistory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d failovers, %v", failovers, r)
+		t.Logf("%d times, %v", befallen.Load(), r)
 		if err := r.Err(); err != nil {
 			t.Errorf("seed %d: %v", c.Seed, err)
 		}
 		for _, h := range hooks {
-			if st := h.Stats(); st.Hits < 100 || st.Misses < 100 || failovers < 2 {
+			if st := h.Stats(); st.Hits < 100 || st.Misses < 100 || befallen.Load() < 2 {
 				t.Errorf("nothing was seen: %+v", st)
 			}
 		}
