@@ -142,11 +142,21 @@ func (c *conn) ask(ctx context.Context, st *sqlengine.Statement, query string, a
 	}
 	opts := c.Engine.Options()
 	ans, err := c.Engine.Ask(ctx, st, string(enc), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
-		rows, err := l.(*real).rows(ctx, query, args)
+		r := l.(*real)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		rows, err := r.rows(ctx, query, args)
 		if err != nil {
 			return nil, err
 		}
-		return collect(rows, opts.MaxRows, opts.MaxResultBytes)
+		stop := func() {}
+		if c.c.drains {
+			stop = func() { // costs the connection: to read on could take minutes
+				r.state.Tainted = true
+				cancel()
+			}
+		}
+		return collect(rows, stop, opts.MaxRows, opts.MaxResultBytes)
 	})
 	res, _ := ans.(*result)
 	return res, err

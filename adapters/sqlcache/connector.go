@@ -17,6 +17,7 @@ type Connector struct {
 	pool   *pool
 	engine *sqlengine.Engine
 	dates  bool // the database takes words for dates
+	drains bool // rows that are closed are read to their end
 }
 
 var _ driver.Connector = (*Connector)(nil)
@@ -43,7 +44,7 @@ func New(ctx context.Context, inner driver.Connector, tracker *invalidate.Tracke
 	}
 	sqlengine.OrDefault(&opts.MaxConns, defaultConns)
 	sqlengine.OrDefault(&opts.MaxIdle, defaultIdle)
-	c := &Connector{inner: inner, pool: newPool(inner, d, &opts), dates: d.Name() == "postgres"}
+	c := &Connector{inner: inner, pool: newPool(inner, d, &opts), dates: d.Name() == "postgres", drains: d.Name() != "sqlite"}
 	var err error
 	if c.engine, err = sqlengine.New(ctx, "sqlcache", d, c.pool, tracker, opts.engine()); err != nil {
 		c.pool.Close()

@@ -40,7 +40,7 @@ type Options struct {
 	MaxIdle time.Duration
 
 	MaxBytes       int64 // of all rows kept; default 64 MiB
-	MaxRows        int   // of one answer; default 1,000. Larger ones are passed through
+	MaxRows        int   // of one answer; default 1,000. A larger one is cancelled and asked for by its caller alone
 	MaxResultBytes int64 // of one answer; default 1 MiB
 
 	// MaxStaleness is how old rows from memory may be; default 1s, or four heartbeats if that is more.

@@ -57,11 +57,15 @@ func (r *result) Size() int64 { return r.bytes }
 
 const valueOverhead = 16 // an interface
 
-// collect reads rows to their end, within the caps, and closes them. Only a clean end counts.
-func collect(rows driver.Rows, maxRows int, maxBytes int64) (_ sqlengine.Answer, err error) {
+// collect reads rows to their end, within the caps, and closes them. Only a clean end counts. Beyond the caps stop is called
+// first.
+func collect(rows driver.Rows, stop func(), maxRows int, maxBytes int64) (ans sqlengine.Answer, err error) {
 	defer func() {
-		if cerr := rows.Close(); err == nil {
-			err = cerr
+		if ans == sqlengine.TooLarge {
+			stop()
+		}
+		if cerr := rows.Close(); cerr != nil && err == nil && ans != sqlengine.TooLarge {
+			ans, err = nil, cerr
 		}
 	}()
 	names := rows.Columns()

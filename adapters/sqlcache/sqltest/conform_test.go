@@ -281,3 +281,33 @@ func TestSessions(t *testing.T) {
 		conn.Close()
 	})
 }
+
+// An answer beyond the caps is not read to its end, which may never come, before its caller sees a row. With the query
+// not cancelled all but SQLite's drivers wait for a thousand billion rows.
+func TestHugeIsNotDrained(t *testing.T) {
+	everyDriver(t, func(t *testing.T, b base) {
+		must(t, b.plain(t), "CREATE TABLE n (i INT)", "INSERT INTO n VALUES (0)")
+		for range 10 {
+			must(t, b.plain(t), "INSERT INTO n SELECT i + 1 FROM n")
+		}
+		db, c := open(t, b, func(o *sqlcache.Options) { o.MaxRows, o.MaxConns = 10, 1 })
+		q := "SELECT a.i FROM n a, n b, n c, n d"
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		rows, err := db.QueryContext(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if !rows.Next() {
+				t.Fatal("no row:", rows.Err())
+			}
+		}
+		cancel()
+		rows.Close()
+		if e := c.Explain(q); e.Cached {
+			t.Error(e)
+		}
+		serves(t, db, c, "SELECT count(*) FROM n")
+	})
+}
