@@ -48,11 +48,13 @@ func (t *Tracker) Reader(ctx context.Context, rdb redis.UniversalClient) redis.U
 // Hears reports whether rdb is, as far as its options tell, a client of the very database this tracker hears, one that
 // reads the primary and nothing but it. Cost: a few comparisons.
 func (t *Tracker) Hears(rdb redis.UniversalClient) bool {
-	if rdb == t.rdb {
-		return true
-	}
 	client, ok := rdb.(*redis.Client)
-	if !ok || client == nil || !t.single || cachesByItself(client) {
+	switch {
+	case client != nil && cachesByItself(client):
+		return false
+	case rdb == t.rdb:
+		return true
+	case !ok || client == nil || !t.single:
 		return false
 	}
 	mine, theirs := t.Client().Options(), client.Options()
@@ -70,16 +72,16 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 	switch {
 	case client == nil && cluster == nil && (rdb == nil || kindOf(rdb) != ""):
 		return fmt.Errorf("%w: rdb is nil: give a *redis.Client", ErrWrongClient)
-	case t.Hears(rdb):
-		return nil
-	case kindOf(rdb) != kindOf(t.rdb):
-		return fmt.Errorf("%w: rdb is %s and the tracker hears %s: give the client that the tracker was connected with",
-			ErrWrongClient, cmp.Or(kindOf(rdb), fmt.Sprintf("a %T", rdb)), kindOf(t.rdb))
 	case client != nil && cachesByItself(client):
 		return fmt.Errorf("%w: rdb has a client-side cache of its own, whose values may be older than the events: "+
 			"leave Options.ClientSideCache and ClientSideCacheConfig nil", ErrWrongClient)
 	case cluster != nil && (cluster.Options().ReadOnly || cluster.Options().RouteByLatency || cluster.Options().RouteRandomly):
 		return fmt.Errorf("%w: rdb may read replicas: leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrWrongClient)
+	case kindOf(rdb) != kindOf(t.rdb):
+		return fmt.Errorf("%w: rdb is %s and the tracker hears %s: give the client that the tracker was connected with",
+			ErrWrongClient, cmp.Or(kindOf(rdb), fmt.Sprintf("a %T", rdb)), kindOf(t.rdb))
+	case t.Hears(rdb):
+		return nil
 	case client != nil:
 		db = client.Options().DB
 	}

@@ -282,4 +282,9 @@ func TestHears(t *testing.T) {
 			t.Errorf("CheckClient %s: %v", what, err)
 		}
 	}
+	// Its own too, where it is such a client.
+	own := connect(t, caching, Options{})
+	if own.Hears(caching) || !errors.Is(own.CheckClient(soon(t), caching), ErrWrongClient) {
+		t.Error("a tracker takes its own client, which caches, for one whose reads may be kept")
+	}
 }
