@@ -2,6 +2,7 @@ package invalidate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"time"
@@ -42,6 +43,30 @@ func ExampleConnect() {
 	// Output:
 	// true [] true
 	// invalidate: name lies outside Options.Notify.Prefixes: "order:": add it to Prefixes, or set Options.FollowCaches
+}
+
+// With Sentinels the tracker wants the client's options too, for the client does not tell them. Loads that read Redis
+// themselves take the client that Reader gives them.
+func ExampleTracker_Reader() {
+	sentinels := &redis.FailoverOptions{MasterName: "mymaster", SentinelAddrs: []string{"sentinel-1:26379", "sentinel-2:26379"}}
+	rdb := redis.NewFailoverClient(sentinels)
+	defer rdb.Close()
+	tracker, err := invalidate.Connect(context.Background(), rdb, invalidate.Options{Notify: notify.Options{Sentinel: sentinels}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tracker.Close()
+
+	load := func(ctx context.Context, user string) (string, error) { // for cache.Options.Load
+		invalidate.DependOn(ctx, invalidate.Key("user:"+user))
+		name, err := tracker.Reader(ctx, rdb).HGet(ctx, "user:"+user, "name").Result()
+		if err != nil && !errors.Is(err, redis.Nil) { // another may be the primary by now: rdb finds it
+			invalidate.NoStore(ctx)
+			return rdb.HGet(ctx, "user:"+user, "name").Result()
+		}
+		return name, err
+	}
+	_ = load
 }
 
 // Two processes: one builds something from what Redis does not know of and depends on a tag, the other changes it.
