@@ -284,6 +284,9 @@ func parseNodes(text, origin string) (*table, error) {
 			return nil, fmt.Errorf("CLUSTER NODES tells of an epoch %q", f[6])
 		}
 		votes := slices.ContainsFunc(f[8:], func(slot string) bool { return !strings.HasPrefix(slot, "[") })
+		if !votes && slices.Contains(flags, "fail") {
+			continue // a majority holds it for dead, and its replica has its slots
+		}
 		t.members = append(t.members, member{id: f[0], addr: reach(nodeAddr(f[1]), origin), epoch: epoch, votes: votes})
 	}
 	if t.self == "" {
