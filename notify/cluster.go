@@ -65,7 +65,7 @@ type table struct {
 	self    string
 	members []member // by id
 	term    uint64
-	voted   bool // it has given a vote since its process began, or does not tell
+	votes   uint64 // that it has given since its process began; more than 0 too where it does not tell
 	slots   []redis.ClusterSlot
 }
 
@@ -116,8 +116,11 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 		if len(agreeing) < need {
 			continue
 		}
-		v := &view{primaries: t.members, voters: voters, need: need, term: term, slots: t.slots}
-		if v.open, err = e.open(ctx, v, agreeing); err != nil {
+		v := &view{primaries: t.members, voters: voters, need: need, term: term, slots: t.slots, votes: make(map[string]uint64)}
+		for _, t := range agreeing {
+			v.votes[t.self] = t.votes
+		}
+		if err := e.settle(ctx, v, agreeing); err != nil {
 			return nil, err
 		}
 		e.mu.Lock()
@@ -145,20 +148,20 @@ func (e *cluster) agreeing(t *table, byID map[string]*table) []*table {
 	return out
 }
 
-// open says how long it takes until a replica that is promoted in v's term is one that a majority knows of, or is one
-// that nobody writes to: an election ends after twice the node timeout, and who then hears of no majority takes no writes
-// after another. Usually that is settled: a primary was, or as many as
-// make a majority have never voted (a Cluster that has just been made gives its replicas terms of their own).
-func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Duration, error) {
-	silent := 0
-	for _, t := range agreeing {
-		if !t.voted {
-			silent++
-		}
+// settle finds out whether a replica may yet be promoted in v's term. Usually none can, for a primary was. In a Cluster that
+// has just been made none was, but as many as make a majority have never voted (its replicas were given terms of their own):
+// then it is these that are asked from now on, and a vote of theirs ends the view. Else it takes some time until who is
+// promoted is known to a majority or is one that nobody writes to: an election ends after twice the node timeout, and
+// who then hears of no majority takes no writes after another.
+func (e *cluster) settle(ctx context.Context, v *view, agreeing []*table) error {
+	if slices.ContainsFunc(v.primaries, func(m member) bool { return m.epoch == v.term }) {
+		return nil
 	}
-	promoted := slices.ContainsFunc(v.primaries, func(m member) bool { return m.epoch == v.term })
-	if promoted || silent >= v.need {
-		return 0, nil
+	silent := maps.Clone(v.voters)
+	maps.DeleteFunc(silent, func(id, _ string) bool { n, told := v.votes[id]; return !told || n > 0 })
+	if v.quiet = len(silent) >= v.need; v.quiet {
+		v.voters = silent
+		return nil
 	}
 	timeout := nodeTimeout
 	for _, t := range agreeing {
@@ -172,7 +175,8 @@ func (e *cluster) open(ctx context.Context, v *view, agreeing []*table) (time.Du
 			break
 		}
 	}
-	return max(2*timeout, electionSpan) + timeout, ctx.Err()
+	v.open = max(2*timeout, electionSpan) + timeout
+	return ctx.Err()
 }
 
 func (e *cluster) poll(ctx context.Context, v *view, voter, addr string) (err error) {
@@ -189,11 +193,16 @@ func (e *cluster) poll(ctx context.Context, v *view, voter, addr string) (err er
 		return dissentf("another node is at %s", addr)
 	}
 	text, _ := info.Text()
-	term, _, err := clusterInfo(text)
-	if err == nil && term > v.term {
+	term, votes, err := clusterInfo(text)
+	switch before, told := v.votes[voter]; {
+	case err != nil:
+		return err
+	case term > v.term:
 		return dissentf("%s has heard of term %d", addr, term)
+	case told && votes > before:
+		return dissentf("%s has voted in term %d", addr, term)
 	}
-	return err
+	return nil
 }
 
 // ask takes one node's table.
@@ -219,7 +228,7 @@ func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
 		return nil, err
 	}
 	text, _ = info.Text()
-	if t.term, t.voted, err = clusterInfo(text); err != nil {
+	if t.term, t.votes, err = clusterInfo(text); err != nil {
 		return nil, err
 	}
 	t.takeSlots(slots.Val(), addr)
@@ -244,24 +253,16 @@ func (t *table) takeSlots(slots []redis.ClusterSlot, origin string) {
 }
 
 // clusterInfo reads the reply to CLUSTER INFO.
-func clusterInfo(text string) (term uint64, voted bool, err error) {
-	told, tells := false, false
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
-		switch name {
-		case "cluster_current_epoch":
-			term, err = strconv.ParseUint(value, 10, 64)
-			told = err == nil
-		case "cluster_stats_messages_auth-ack_sent":
-			voted = value != "0"
-		case "cluster_stats_messages_sent":
-			tells = true
-		}
+func clusterInfo(text string) (term, votes uint64, err error) {
+	term, err = strconv.ParseUint(infoField(text, "cluster_current_epoch"), 10, 64)
+	if err != nil {
+		return 0, 0, errors.New("CLUSTER INFO does not tell cluster_current_epoch")
 	}
-	if !told {
-		return 0, false, errors.New("CLUSTER INFO does not tell cluster_current_epoch")
+	votes, err = strconv.ParseUint(infoField(text, "cluster_stats_messages_auth-ack_sent"), 10, 64)
+	if err != nil && infoField(text, "cluster_stats_messages_sent") == "" { // what is 0 is left out, but not this
+		votes = 1
 	}
-	return term, voted || !tells, nil
+	return term, votes, nil
 }
 
 // parseNodes reads the reply to CLUSTER NODES of the node at origin.

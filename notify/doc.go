@@ -58,8 +58,9 @@
 // majorities share a voter: if a majority has heard of none later than that of the view of who is who, nobody had been
 // promoted when the first of them was asked, and the watermark goes no further than that. A later term, or a view that says otherwise,
 // taken every AuditEvery, is a Gap with reason topology; sessions with the primaries of the next view follow. A term in
-// which somebody may yet be promoted (a vote that has come to nothing so far) proves nothing until its election must be over:
-// twice the Cluster's node timeout, or the Sentinels' failover timeout and ten seconds.
+// which somebody may yet be promoted (a vote that has come to nothing so far) proves nothing until its election must be over and
+// its outcome known: three times the Cluster's node timeout, or once the Sentinels' failover timeout, once more or
+// ten seconds of it, and a second.
 //
 // Where Redis lets somebody promote without votes (CLUSTER FAILOVER TAKEOVER, SENTINEL FAILOVER) there is no majority to
 // ask; all that answer are asked, and the first that has heard of it ends the stream. What is published on a channel of a Cluster

@@ -186,6 +186,3 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
-
-// listenerTestClient are options of a client that is not dialled.
-func listenerTestClient() redis.Options { return redis.Options{Addr: "127.0.0.1:1"} }

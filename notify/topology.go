@@ -40,6 +40,8 @@ type view struct {
 	need      int               // a majority of all voters
 	term      uint64            // the highest that any voter has heard of
 	open      time.Duration     // for so long somebody may yet be promoted in term; 0 when that is settled; see Listener.amend
+	quiet     bool              // nobody was promoted in term, but none of voters has ever voted
+	votes     map[string]uint64 // of a Cluster: how many each had given, by id
 	slots     []redis.ClusterSlot
 }
 
@@ -231,7 +233,7 @@ func (l *Listener) watch(v *view) error {
 		switch {
 		case err != nil: // no majority to be had now: then none agrees either, and nothing is proven meanwhile
 			continue
-		case !v.same(seen):
+		case !v.same(seen) || v.quiet && !seen.quiet:
 			return dissentf("the primaries were %s and are %s", v, seen)
 		}
 		l.amend(v, seen, began)

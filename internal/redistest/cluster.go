@@ -219,6 +219,12 @@ func (c *Cluster) Settle(t testing.TB) {
 // notice, and is to take writes beside its successor, is given a long cluster-node-timeout by CONFIG SET before.
 func (c *Cluster) Isolate(side ...*Node) { isolate(servers(side), servers(c.Nodes())) }
 
+// Hold keeps back what nodes and the others say to each other, until release is called: then it arrives, in order. Clients
+// reach everybody. Unless cluster-node-timeout is long they believe in each other's end meanwhile.
+func (c *Cluster) Hold(side ...*Node) (release func()) {
+	return hold(servers(side), servers(c.Nodes()))
+}
+
 // Heal ends Isolate. The nodes find together in a moment: see Settle.
 func (c *Cluster) Heal() { heal(servers(c.Nodes())) }
 

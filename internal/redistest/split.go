@@ -22,20 +22,40 @@ func (s *Server) dialledBy(peer *Server) []faultproxy.Links {
 
 func between(a, b *Server) []faultproxy.Links { return slices.Concat(a.dialledBy(b), b.dialledBy(a)) }
 
-// isolate cuts side off from the others of all.
-func isolate(side, all []*Server) {
+// across are the links between side and the others of all.
+func across(side, all []*Server) (links []faultproxy.Links) {
 	for _, s := range side {
 		for _, other := range all {
-			if slices.Contains(side, other) {
-				continue
-			}
-			for _, l := range between(s, other) {
-				l.Drop(faultproxy.ToServer)
-				l.Drop(faultproxy.ToClient)
+			if !slices.Contains(side, other) {
+				links = append(links, between(s, other)...)
 			}
 		}
 	}
+	return links
+}
+
+// isolate cuts side off from the others of all.
+func isolate(side, all []*Server) {
+	for _, l := range across(side, all) {
+		l.Drop(faultproxy.ToServer)
+		l.Drop(faultproxy.ToClient)
+	}
 	setIsolated(side, true)
+}
+
+// hold keeps back what side and the others of all send each other, until release lets it arrive.
+func hold(side, all []*Server) (release func()) {
+	links := across(side, all)
+	for _, l := range links {
+		l.Hold(faultproxy.ToServer)
+		l.Hold(faultproxy.ToClient)
+	}
+	return func() {
+		for _, l := range links {
+			l.Release(faultproxy.ToServer)
+			l.Release(faultproxy.ToClient)
+		}
+	}
 }
 
 // heal undoes every isolate.
