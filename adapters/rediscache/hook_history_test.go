@@ -70,6 +70,12 @@ func TestHookHistory(t *testing.T) {
 	c.Delete = func(ctx context.Context, key string) error {
 		return writers[turn.Add(1)%3].Del(ctx, "p:"+key).Err()
 	}
+	keepsPromises(t, c, hooks)
+}
+
+// keepsPromises runs c and judges it.
+func keepsPromises(t *testing.T, c history.Config, hooks []*Hook) {
+	t.Helper()
 	h, err := history.Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
