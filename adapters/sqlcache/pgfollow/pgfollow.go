@@ -10,7 +10,7 @@
 // Somebody commits. The server sends what the transaction changed; the follower notes the tables, and at the commit's
 // end touches them in every process, cascades and partitions included. One follower for all processes is enough,
 // two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
-// replication's lag plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+// replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
 //
 // The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
 // followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and
@@ -40,6 +40,7 @@ type Options struct {
 	DSN         string        // of the primary, as pgconn.ParseConfig reads it
 	Publication string        // default "freshet"
 	Retry       time.Duration // pause before another try after a failure; default 1s
+	Every       time.Duration // how often the lag is measured, see Follower.Staleness; default 1s
 	Logger      *slog.Logger  // nil: silent
 }
 
@@ -50,6 +51,8 @@ func (o *Options) Validate() error {
 		return errors.New("pgfollow: Options.DSN is empty: give the primary's")
 	case strings.ContainsAny(o.Publication, `'"\`+"\x00"):
 		return fmt.Errorf("pgfollow: Options.Publication %q has a quote: choose another name", o.Publication)
+	case o.Every < 0:
+		return fmt.Errorf("pgfollow: Options.Every is %v: give a positive duration, or 0 for 1s", o.Every)
 	case o.Retry < 0:
 		return fmt.Errorf("pgfollow: Options.Retry is %v: give a positive duration, or 0 for 1s", o.Retry)
 	}
@@ -68,6 +71,7 @@ type Follower struct {
 	config *pgconn.Config
 
 	following atomic.Bool
+	proven    atomic.Pointer[time.Time] // what was committed before it has been announced
 	commits   atomic.Uint64
 	end       context.CancelFunc
 	done      chan struct{}
@@ -88,6 +92,9 @@ func Follow(ctx context.Context, cache Toucher, opts Options) (*Follower, error)
 	}
 	if opts.Retry == 0 {
 		opts.Retry = time.Second
+	}
+	if opts.Every == 0 {
+		opts.Every = time.Second
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -148,9 +155,12 @@ func (f *Follower) run(ctx context.Context, s *session) {
 type session struct {
 	f       *Follower
 	conn    *pgconn.PgConn
-	tables  map[uint32]string   // by the relation's id, as the server told
-	changed map[string]struct{} // in the transaction that is being sent
-	at      uint64              // position in the WAL up to which all is announced
+	tables  map[uint32]string    // by the relation's id, as the server told
+	changed map[string]struct{}  // in the transaction that is being sent
+	at      uint64               // position in the WAL up to which all is announced
+	unsaid  bool                 // but for what could not be
+	asked   atomic.Pointer[mark] // where the WAL ended, by gauge
+	pending *mark                // not reached yet
 }
 
 // open agrees with the server on a stream, and then makes everything fall: what was committed before is not in it.
@@ -205,9 +215,13 @@ func (s *session) start(ctx context.Context, command string) error {
 }
 
 func (s *session) close() {
+	hangUp(s.conn)
+}
+
+func hangUp(conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	s.conn.Close(ctx)
+	conn.Close(ctx)
 }
 
 // statusEvery is well below wal_sender_timeout's default of a minute.
@@ -218,16 +232,29 @@ const silence = 3 * statusEvery
 
 // follow applies the stream until it breaks or ctx ends.
 func (s *session) follow(ctx context.Context) error {
-	next, heard := time.Now().Add(statusEvery), time.Now()
+	ctx, end := context.WithCancel(ctx)
+	var gauging sync.WaitGroup
+	defer gauging.Wait()
+	defer end()
+	gauging.Go(func() { s.gauge(ctx) })
+	tick := min(statusEvery, s.f.opts.Every)
+	next, heard, told := time.Now().Add(tick), time.Now(), time.Now()
 	for {
+		waits := s.prove()
 		if now := time.Now(); now.After(next) {
 			if now.Sub(heard) > silence {
 				return errors.New("the server has fallen silent")
 			}
-			if err := s.status(true); err != nil {
-				return err
+			if waits || now.Sub(told) >= statusEvery {
+				if err := s.status(true); err != nil {
+					return err
+				}
+				told = now
 			}
-			next = now.Add(statusEvery)
+			if s.unsaid && s.f.cache.Touch(ctx) == nil {
+				s.unsaid = false
+			}
+			next = now.Add(tick)
 		}
 		wait, cancel := context.WithDeadline(ctx, next)
 		m, err := s.conn.ReceiveMessage(wait)
@@ -360,6 +387,7 @@ func (s *session) commit(ctx context.Context) error {
 	}
 	s.f.commits.Add(1)
 	if err != nil {
+		s.unsaid = true
 		s.f.opts.Logger.Warn("freshet: pgfollow: a change is announced later", "error", err)
 	}
 	return ctx.Err()
