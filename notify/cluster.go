@@ -63,7 +63,8 @@ func clusterSource(c *redis.ClusterOptions, opts *Options) (source, error) {
 // table is what one node says of the Cluster.
 type table struct {
 	self    string
-	members []member // by id
+	known   map[string]bool // ids of all nodes
+	members []member        // by id
 	term    uint64
 	votes   uint64 // that it has given since its process began; more than 0 too where it does not tell
 	slots   []redis.ClusterSlot
@@ -73,6 +74,24 @@ func (t *table) sameAs(other *table) bool {
 	return slices.EqualFunc(t.members, other.members, func(a, b member) bool {
 		return a.id == b.id && a.epoch == b.epoch && a.votes == b.votes
 	})
+}
+
+// latest is the last term that a primary was promoted in.
+func (t *table) latest() (term uint64) {
+	for _, m := range t.members {
+		term = max(term, m.epoch)
+	}
+	return term
+}
+
+// ahead is an error if a node of t's Cluster knows of a later primary: the others hear of it in a moment.
+func (t *table) ahead(byID map[string]*table) error {
+	for id, other := range byID {
+		if t.known[id] && other.latest() > t.latest() {
+			return fmt.Errorf("notify: %w yet on who was promoted in term %d of the Cluster", errNoMajority, other.latest())
+		}
+	}
+	return nil
 }
 
 // voters are the primaries that have slots: id to address.
@@ -100,11 +119,9 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 	e.mu.Unlock()
 	answers, err := askAll(ctx, e.booths.patience, known, e.ask, (*table).addrs)
 	byID := make(map[string]*table)
-	var term uint64
 	for _, addr := range slices.Sorted(maps.Keys(answers)) {
 		t := answers[addr]
 		byID[t.self] = cmp.Or(byID[t.self], t)
-		term = max(term, t.term)
 	}
 	// Nodes may have different addresses for the same servers: as long as the same ones answer, it is to be the same that
 	// is believed.
@@ -116,7 +133,15 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 		if len(agreeing) < need {
 			continue
 		}
-		v := &view{primaries: t.members, voters: voters, need: need, term: term, slots: t.slots, votes: make(map[string]uint64)}
+		if err := t.ahead(byID); err != nil {
+			return nil, err
+		}
+		v := &view{primaries: t.members, voters: voters, need: need, slots: t.slots, votes: make(map[string]uint64)}
+		for _, m := range t.members { // no other node counts: it may have gone to another Cluster
+			if other := byID[m.id]; other != nil {
+				v.term = max(v.term, other.term)
+			}
+		}
 		for _, t := range agreeing {
 			v.votes[t.self] = t.votes
 		}
@@ -267,12 +292,13 @@ func clusterInfo(text string) (term, votes uint64, err error) {
 
 // parseNodes reads the reply to CLUSTER NODES of the node at origin.
 func parseNodes(text, origin string) (*table, error) {
-	t := new(table)
+	t := &table{known: make(map[string]bool)}
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 8 {
 			continue
 		}
+		t.known[f[0]] = true
 		flags := strings.Split(f[2], ",")
 		if slices.Contains(flags, "myself") {
 			t.self = f[0]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofreshet/freshet/internal/leak"
 	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/redis/go-redis/v9"
 )
 
 // In a term that no primary was promoted in, and in which no majority has voted, a replica may yet be: who voted late ends
@@ -73,14 +74,33 @@ func TestTermOfNoPrimary(t *testing.T) {
 	unspent()
 	began := time.Now()
 	first := make(chan time.Time, 1)
-	pong := func(sent, _ time.Time) {
+	pong := func(_, received time.Time) {
 		select {
-		case first <- sent:
+		case first <- received:
 		default:
 		}
 	}
 	listen(t, c.Client(t), Options{Heartbeat: 20 * time.Millisecond, PongTimeout: 10 * time.Second, Hooks: Hooks{Pong: pong}})
 	if held, spent := (<-first).Sub(began), 3*time.Second; held < spent {
-		t.Errorf("proven from %v after the start on; an election and its outcome may take %v", held, spent)
+		t.Errorf("proven %v after the start; an election and its outcome may take %v", held, spent)
+	}
+}
+
+// The terms of a node that is of another Cluster by now are no terms of this one.
+// Seen to fail where the highest term of all who answer is the view's.
+func TestStrangerAmongSeeds(t *testing.T) {
+	leak.Check(t)
+	c := redistest.StartCluster(t, 3, 1)
+	stranger := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", "0")
+	do(t, stranger.Client(t), "CLUSTER", "SET-CONFIG-EPOCH", 1000)
+	rdb := c.Client(t, func(o *redis.ClusterOptions) { o.Addrs = append(o.Addrs, stranger.Addr()) })
+	l, r := recorded(t, rdb, Options{Heartbeat: 20 * time.Millisecond, PongTimeout: 10 * time.Second, AuditEvery: never})
+	fenced(t, l)
+	replica := c.Replica(t, c.Nodes()[0])
+	c.Failover(t, replica, "TAKEOVER") // nobody votes: its term alone tells
+	r.awaitEvent(t, "gap topology", 1)
+	fenced(t, l)
+	if st := l.Status(); !strings.Contains(st.Addr, replica.Addr()) {
+		t.Errorf("listening to %s, %s was promoted", st.Addr, replica.Addr())
 	}
 }
