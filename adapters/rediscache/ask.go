@@ -59,5 +59,7 @@ func astray(ctx context.Context, cmds []redis.Cmder) bool {
 	})
 }
 
-// notMine begins the answers of a server that is not, or not now, the one to ask.
-var notMine = []string{"MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "READONLY ", "LOADING ", "MASTERDOWN "}
+// notMine begins the answers of a server that is not, or not now, the one to ask, or that lets no new connection in: rdb may
+// have one from before it was full or had its password changed.
+var notMine = []string{"MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "READONLY ", "LOADING ", "MASTERDOWN ",
+	"NOAUTH ", "WRONGPASS ", "invalid password", "max number of clients"}

@@ -215,6 +215,29 @@ func (s stuck) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 	return pipelined(s.to)
 }
 
+// A primary lets no new connection in, for its password was changed or it has too many, and the client has one from before:
+// its reads go on. Seen to fail for the password without NOAUTH in notMine.
+func TestHookReadsWhereNobodyIsLetIn(t *testing.T) {
+	topologies(t, func(t *testing.T, on topology) {
+		rdb := on.client(t)
+		tr := connect(t, rdb, invalidate.Options{Notify: on.options})
+		hookOn(t, tr, rdb, HookOptions{})
+		at := on.primary(t, "p:k").Client(t)
+		for _, shut := range []struct{ name, to, back string }{{"requirepass", "new", ""}, {"maxclients", "1", "10000"}} {
+			if _, err := rdb.Pipelined(t.Context(), func(p redis.Pipeliner) error { // pipelines have connections of their own
+				return p.Set(t.Context(), "p:k", "v", 0).Err()
+			}); err != nil {
+				t.Fatal(err)
+			}
+			do(t, at, "CONFIG", "SET", shut.name, shut.to)
+			if v, err := rdb.Get(t.Context(), "p:k").Result(); v != "v" || err != nil {
+				t.Errorf("%s: %q, %v", shut.name, v, err)
+			}
+			do(t, at, "CONFIG", "SET", shut.name, shut.back)
+		}
+	})
+}
+
 // Whatever befalls the primaries, one after the other, what hooked clients and caches read keeps I1, and caches' hits I2; whether a
 // hooked client hit it does not say. Nobody writes until
 // another is the primary, for what the one deposed acknowledges is lost.
