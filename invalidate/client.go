@@ -62,7 +62,8 @@ func (t *Tracker) Hears(rdb redis.UniversalClient) bool {
 }
 
 // CheckClient returns nil if what rdb reads may be kept on this tracker: it is a client of the same kind, of one server,
-// a Sentinel group or a Cluster, that reads no replicas, caches nothing by itself and speaks to the tracker's database.
+// a Sentinel group or a Cluster, that reads no replicas, caches nothing by itself and speaks to the tracker's database. With
+// Sentinels or a Cluster, where loads use the tracker's connections, its user and protocol are those of the tracker's client.
 // Where it cannot be told from the options, it is asked for the run_id of a server that the tracker hears. The error says
 // what is wrong and what to give instead.
 func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) error {
@@ -82,6 +83,9 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 			ErrWrongClient, cmp.Or(kindOf(rdb), fmt.Sprintf("a %T", rdb)), kindOf(t.rdb))
 	case t.Hears(rdb):
 		return nil
+	case !t.single && mannerOf(rdb) != mannerOf(t.rdb):
+		return fmt.Errorf("%w: rdb speaks as %s and the tracker's client, whose connections loads would use, as %s: "+
+			"give the client that the tracker was connected with", ErrWrongClient, mannerOf(rdb), mannerOf(t.rdb))
 	case client != nil:
 		db = client.Options().DB
 	}
@@ -108,6 +112,22 @@ func kindOf(rdb redis.UniversalClient) string {
 		return "a client of a Cluster"
 	}
 	return ""
+}
+
+// mannerOf is what rdb's answers depend on beside the server: its user, who may not read every key, and its protocol.
+func mannerOf(rdb redis.UniversalClient) string {
+	var user string
+	var protocol int
+	switch c := rdb.(type) {
+	case *redis.Client:
+		user, protocol = c.Options().Username, c.Options().Protocol
+	case *redis.ClusterClient:
+		user, protocol = c.Options().Username, c.Options().Protocol
+	}
+	if protocol < 2 { // go-redis's default
+		protocol = 3
+	}
+	return fmt.Sprintf("%q in RESP%d", cmp.Or(user, "default"), protocol)
 }
 
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.

@@ -80,7 +80,8 @@ type HookOptions struct {
 //
 // rdb must be a client of the server that tracker hears, in the same database. A Ring, and a client that
 // may read replicas or caches by itself, is refused ([invalidate.ErrWrongClient]). With Sentinels or a Cluster, loads go
-// past rdb and its hooks to the servers that tracker hears ([invalidate.Tracker.Reader]).
+// past rdb and its hooks to the servers that tracker hears ([invalidate.Tracker.Reader]), so there a client of another
+// user or protocol than the tracker's is refused too.
 // It fails too where a prefix lies outside what tracker listens to ([invalidate.ErrNotCovered]).
 func NewHook(tracker *invalidate.Tracker, rdb redis.UniversalClient, opts HookOptions) (*Hook, error) {
 	if tracker == nil {

@@ -2,6 +2,7 @@ package rediscache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -213,6 +214,37 @@ func (s stuck) ProcessHook(redis.ProcessHook) redis.ProcessHook { return s.to.Pr
 
 func (s stuck) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return pipelined(s.to)
+}
+
+// Loads speak to the primaries as the tracker's client does: another user, who may not read the same keys, and another protocol,
+// in which answers look otherwise, are refused. Seen to fail without the case of mannerOf in CheckClient.
+func TestNewRefusesAnotherManner(t *testing.T) {
+	topologies(t, func(t *testing.T, on topology) {
+		rdb := on.client(t)
+		tr := connect(t, rdb, invalidate.Options{Notify: on.options})
+		at := on.primary(t, "p:k").Client(t)
+		do(t, at, "ACL", "SETUSER", "reader", "on", "nopass", "+@all", "~p:*")
+		for manner, fits := range map[struct {
+			user     string
+			protocol int
+		}]bool{{"", 0}: true, {"default", 3}: true, {"", 2}: false, {"reader", 3}: false} {
+			var other redis.UniversalClient
+			switch c := rdb.(type) {
+			case *redis.Client:
+				o := *c.Options()
+				o.Username, o.Password, o.Protocol = manner.user, "any", manner.protocol
+				other = redis.NewClient(&o)
+			case *redis.ClusterClient:
+				o := *c.Options()
+				o.Username, o.Password, o.Protocol = manner.user, "any", manner.protocol
+				other = redis.NewClusterClient(&o)
+			}
+			t.Cleanup(func() { _ = other.Close() })
+			if err := tr.CheckClient(t.Context(), other); (err == nil) != fits || err != nil && !errors.Is(err, invalidate.ErrWrongClient) {
+				t.Errorf("%+v: %v", manner, err)
+			}
+		}
+	})
 }
 
 // A primary lets no new connection in, for its password was changed or it has too many, and the client has one from before:
