@@ -149,6 +149,10 @@ func (l *Listener) follow(src source) {
 	l.server, l.electorate, l.clustered = src.server, src.electorate, src.clustered
 	if l.electorate != nil {
 		l.start(l.elect)
+		l.start(func() { // under whoever waits for a voter's answer
+			<-l.ctx.Done()
+			l.electorate.close()
+		})
 		return
 	}
 	l.seated = true

@@ -74,6 +74,7 @@ type booths struct {
 
 	mu      sync.Mutex
 	clients map[string]*redis.Client
+	closed  bool
 }
 
 func (b *booths) at(addr string) *redis.Client {
@@ -84,6 +85,10 @@ func (b *booths) at(addr string) *redis.Client {
 		o := plainOptions(b.server(addr), b.patience)
 		o.PoolSize = 2 // a view may be taken while a poll is under way
 		c = redis.NewClient(o)
+		if b.closed {
+			_ = c.Close()
+			return c
+		}
 		if b.clients == nil {
 			b.clients = make(map[string]*redis.Client)
 		}
@@ -92,9 +97,11 @@ func (b *booths) at(addr string) *redis.Client {
 	return c
 }
 
+// close ends the connections under whoever waits for an answer.
 func (b *booths) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.closed = true
 	for _, c := range b.clients {
 		_ = c.Close()
 	}

@@ -105,7 +105,6 @@ func (s *seats) count() {
 
 // elect follows the electorate: one view after another, until Close.
 func (l *Listener) elect() {
-	defer l.electorate.close()
 	attempt := 0
 	for l.ctx.Err() == nil {
 		v, err := l.look()
