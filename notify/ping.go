@@ -33,14 +33,13 @@ func (l *Listener) Fence(ctx context.Context) error {
 		l.mu.Lock()
 		primaries := l.primaries
 		l.mu.Unlock()
+		l.askVoters() // meanwhile: whether they still were the primaries when this was called
 		if err := fenceAll(ctx, primaries); err != nil {
 			return err
 		}
 		if l.electorate == nil {
 			return nil
 		}
-		// They have told all they executed, but were they still the primaries?
-		l.askVoters()
 		others := false
 		err := l.wait(ctx, func() bool {
 			others = !slices.Equal(l.primaries, primaries)
