@@ -243,7 +243,7 @@ func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
 		return nil
 	})
 	if err != nil {
-		if redis.HasErrorPrefix(err, "ERR This instance has cluster support disabled") {
+		if redis.HasErrorPrefix(err, "This instance has cluster support disabled") {
 			return nil, &SetupError{MissingRole, "redis.NewClient with the server's address", fmt.Errorf("%w: %w", ErrUnsupported, err)}
 		}
 		return nil, err

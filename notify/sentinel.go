@@ -124,7 +124,7 @@ func (e *sentinels) view(ctx context.Context) (*view, error) {
 		if fault := refusedFault(err, e.user, "+sentinel|master", "+sentinel|sentinels", "+sentinel|myid", "+sentinel|is-master-down-by-addr"); fault != nil {
 			return nil, fault
 		}
-		if redis.HasErrorPrefix(firstOf(err), "ERR No such master") {
+		if redis.HasErrorPrefix(firstOf(err), "No such master") {
 			return nil, &SetupError{MissingRole, "redis.FailoverOptions{MasterName: <a name the Sentinels know>}", err}
 		}
 		return nil, fmt.Errorf("notify: %w on the primary of %s: %d of %d Sentinels answered: %w", errNoMajority, e.name, len(byID), all, cmp.Or(err, errNoMajority))
@@ -174,7 +174,7 @@ func (e *sentinels) ask(ctx context.Context, addr string) (o opinion, err error)
 			others = p.Do(ctx, "SENTINEL", "SENTINELS", e.name)
 			return nil
 		})
-		if err != nil && (err != id.Err() || !redis.HasErrorPrefix(err, "ERR Unknown sentinel subcommand")) {
+		if err != nil && (err != id.Err() || !redis.HasErrorPrefix(err, "Unknown sentinel subcommand")) {
 			return opinion{}, err
 		}
 		m := fields(told.Val())
