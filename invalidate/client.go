@@ -76,11 +76,11 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 	case client != nil && cachesByItself(client):
 		return fmt.Errorf("%w: rdb has a client-side cache of its own, whose values may be older than the events: "+
 			"leave Options.ClientSideCache and ClientSideCacheConfig nil", ErrWrongClient)
-	case cluster != nil && (cluster.Options().ReadOnly || cluster.Options().RouteByLatency || cluster.Options().RouteRandomly):
-		return fmt.Errorf("%w: rdb may read replicas: leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrWrongClient)
 	case kindOf(rdb) != kindOf(t.rdb):
 		return fmt.Errorf("%w: rdb is %s and the tracker hears %s: give the client that the tracker was connected with",
 			ErrWrongClient, cmp.Or(kindOf(rdb), fmt.Sprintf("a %T", rdb)), kindOf(t.rdb))
+	case cluster != nil && (cluster.Options().ReadOnly || cluster.Options().RouteByLatency || cluster.Options().RouteRandomly):
+		return fmt.Errorf("%w: rdb may read replicas: leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrWrongClient)
 	case t.Hears(rdb):
 		return nil
 	case !t.single && mannerOf(rdb) != mannerOf(t.rdb):
@@ -92,7 +92,12 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 	if db != t.db {
 		return fmt.Errorf("%w: rdb uses database %d and the tracker hears %d: connect a tracker with this client", ErrWrongClient, db, t.db)
 	}
-	mine, theirs := t.listener.Status(), runID(ctx, rdb)
+	mine := t.listener.Status()
+	theirs, err := runID(ctx, rdb)
+	if err != nil || !mine.Synced {
+		return fmt.Errorf("%w: rdb is not the tracker's own, and whether it leads to the same servers cannot be asked now: "+
+			"give the client that the tracker was connected with: %w", ErrWrongClient, cmp.Or(err, ErrUnsynced))
+	}
 	if theirs == "" || !slices.Contains(strings.Split(mine.RunID, ","), theirs) {
 		return fmt.Errorf("%w: rdb and the tracker, which hears %s, are not known to lead to the same servers: "+
 			"give the client that the tracker was connected with", ErrWrongClient, mine.Addr)
@@ -138,16 +143,16 @@ func cachesByItself(rdb *redis.Client) bool {
 	return o.ClientSideCache != nil || o.ClientSideCacheConfig != nil
 }
 
-// runID names the server process; "" when it cannot be asked.
-func runID(ctx context.Context, rdb redis.UniversalClient) string {
+// runID names the server process; "" when it does not tell.
+func runID(ctx context.Context, rdb redis.UniversalClient) (string, error) {
 	info, err := rdb.Info(ctx, "server").Result()
 	if err != nil {
-		return ""
+		return "", err
 	}
 	for lines := bufio.NewScanner(strings.NewReader(info)); lines.Scan(); {
 		if id, ok := strings.CutPrefix(lines.Text(), "run_id:"); ok {
-			return strings.TrimSpace(id)
+			return strings.TrimSpace(id), nil
 		}
 	}
-	return ""
+	return "", nil
 }

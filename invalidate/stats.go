@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,7 @@ type Node struct {
 	Addr      string
 	RunID     string // changes when the server restarts
 	Version   string
-	Staleness time.Duration
+	Staleness time.Duration // the tracker's, which is that of its stalest server
 }
 
 // Health asks nobody: it says what is known.
@@ -78,11 +79,13 @@ func (t *Tracker) Health() Health {
 		return Health{Staleness: t.Staleness(), Reasons: []string{"closed"}}
 	}
 	s := t.listener.Status()
-	age := t.Staleness()
-	return Health{
-		Synced:    s.Synced,
-		Staleness: age,
-		Reasons:   s.Reasons,
-		Nodes:     []Node{{Addr: s.Addr, RunID: s.RunID, Version: s.Version, Staleness: age}},
+	h := Health{Synced: s.Synced, Staleness: t.Staleness(), Reasons: s.Reasons}
+	if s.Addr == "" { // not known yet
+		return h
 	}
+	runIDs, versions := strings.Split(s.RunID, ","), strings.Split(s.Version, ",")
+	for i, addr := range strings.Split(s.Addr, ",") {
+		h.Nodes = append(h.Nodes, Node{Addr: addr, RunID: runIDs[i], Version: versions[i], Staleness: h.Staleness})
+	}
+	return h
 }
