@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // cluster is the electorate of a Redis Cluster: its primaries with slots. A replica becomes a primary if a majority of
@@ -41,6 +42,8 @@ func clusterSource(c *redis.ClusterOptions, opts *Options) (source, error) {
 	case c.ReadOnly || c.RouteByLatency || c.RouteRandomly:
 		return source{}, fmt.Errorf("%w: the client may read replicas, which may be behind the events: "+
 			"leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrUnsupported)
+	case opts.Sentinel != nil:
+		return source{}, errors.New("notify: Options.Sentinel is set and the client is of a Cluster: leave Sentinel nil")
 	case c.ClusterSlots != nil:
 		return source{}, fmt.Errorf("%w: the client has ClusterOptions.ClusterSlots, so that nobody votes on who is a primary: "+
 			"give a client of a Redis Cluster", ErrUnsupported)
@@ -340,13 +343,20 @@ func nodeAddr(s string) string {
 // client takes its slots from the view, and is told of slots that have moved instead of following them.
 func (e *cluster) client(v *view, slots func() []redis.ClusterSlot) redis.UniversalClient {
 	o := *e.opts
-	o.MaxRedirects = -1
+	o.Addrs, o.MaxRedirects, o.AutoPipelineOptions = nil, -1, nil
+	for _, m := range v.primaries {
+		o.Addrs = append(o.Addrs, m.addr)
+	}
+	o.DisableRoutingPolicies = true // they ask for COMMAND, which a load does without
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.PushNotificationProcessor = nil
 	o.ClusterSlots = func(context.Context) ([]redis.ClusterSlot, error) { return slots(), nil }
 	o.NewClient = func(node *redis.Options) *redis.Client {
-		made := e.server(node.NodeAddress) // node.Addr lacks a loopback host, for go-redis knows no origin of these slots
+		// Addr of what ClusterSlots tells lacks a loopback host, for go-redis knows no origin; what Addrs tells is Addr alone.
+		made := e.server(cmp.Or(node.NodeAddress, node.Addr))
+		made.MaintNotificationsConfig, made.PushNotificationProcessor = o.MaintNotificationsConfig, nil
 		return redis.NewClient(&made)
 	}
-	o.AutoPipelineOptions = nil
 	return redis.NewClusterClient(&o)
 }
 
