@@ -202,7 +202,8 @@ func (r *real) close() error {
 
 const probeTimeout = 2 * time.Second
 
-// Decided reports whether the session answers: then whatever it was asked before is done or undone, for good.
+// Decided reports whether the session answers: then whatever it was asked before is done or undone, for good. In a
+// transaction that has failed PostgreSQL answers that it has.
 func (r *real) Decided() bool {
 	if !r.valid() {
 		return false
@@ -210,5 +211,5 @@ func (r *real) Decided() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	_, err := r.Query(ctx, "SELECT 1")
-	return err == nil
+	return err == nil || sqlengine.Aborted(err)
 }

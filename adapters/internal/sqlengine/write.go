@@ -206,7 +206,7 @@ func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) erro
 		switch {
 		case err == nil:
 			finish = protected
-		case !aborted(err): // else the database rolls it back, and runs nothing but its end
+		case !Aborted(err): // else the database rolls it back, and runs nothing but its end
 			return err // the transaction is still open: the caller rolls back
 		}
 	}
@@ -215,8 +215,8 @@ func (u *Use) commitText(ctx context.Context, st *Statement, run func(Link) erro
 	return err
 }
 
-// aborted reports whether err is PostgreSQL's word that the transaction has failed and is still to be ended.
-func aborted(err error) bool {
+// Aborted reports whether err is PostgreSQL's word that the transaction has failed and is still to be ended.
+func Aborted(err error) bool {
 	var said interface{ SQLState() string }
 	return errors.As(err, &said) && said.SQLState() == "25P02"
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"testing"
+	"time"
+
+	"github.com/gofreshet/freshet/adapters/sqlcache"
 )
 
 // What is committed by other ways than Commit, in transactions that are rolled back at their end, is seen as any write.
@@ -83,4 +86,33 @@ func TestBegunUnseen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A text that is not understood fails in a transaction: the session is as good as without sqlcache, back to a savepoint too,
+// and nothing stands against keeping answers. Seen to fail in PostgreSQL, where the transaction has failed then, with a Decided
+// that takes 25P02 for no answer: the connection was given up, and the marks stood until their lease was over.
+func TestNotUnderstoodFails(t *testing.T) {
+	everyDriver(t, func(t *testing.T, b base) {
+		plain := b.plain(t)
+		must(t, plain, "CREATE TABLE u (n INT)", "INSERT INTO u VALUES (0)")
+		db, c := open(t, b, func(o *sqlcache.Options) { o.Lease = time.Hour })
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		must(t, tx, "UPDATE u SET n = 1", "SAVEPOINT a")
+		if _, err := tx.Exec("CLUSTER nothing"); err == nil {
+			t.Fatal("CLUSTER nothing")
+		}
+		must(t, tx, "ROLLBACK TO a")
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		fence(t, c)
+		serves(t, db, c, "SELECT n FROM u")
+		if got := one[int](t, db, "SELECT n FROM u"); got != 1 {
+			t.Errorf("%d from memory, 1 in the database", got)
+		}
+	})
 }
