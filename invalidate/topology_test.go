@@ -1,0 +1,117 @@
+package invalidate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gofreshet/freshet/internal/leak"
+	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/gofreshet/freshet/notify"
+	"github.com/redis/go-redis/v9"
+)
+
+// kept is what a process has in memory: a number, and what it depends on.
+type kept struct {
+	n        int64
+	validity Validity
+}
+
+// keep loads n as a cache does.
+func keep(t *testing.T, tr *Tracker, name Name, load func(ctx context.Context) (int64, error)) *kept {
+	t.Helper()
+	r, ctx := tr.Record(soon(t))
+	DependOn(ctx, name)
+	n, err := load(ctx)
+	if err != nil {
+		return nil
+	}
+	v, ok := r.Seal()
+	if !ok {
+		return nil
+	}
+	return &kept{n, v}
+}
+
+// What one process touches or writes, another that fences afterwards does not have in memory any more: before, while and after
+// a primary fails over, a slot moves and a node joins.
+// Seen to fail with a Fence that asks the first primary alone, and with guard.Fence taken out of the reader.
+func TestFenceOfAnotherProcess(t *testing.T) {
+	leak.Check(t)
+	c := redistest.StartCluster(t, 3, 1)
+	opts := Options{Notify: notify.Options{Heartbeat: 20 * time.Millisecond, PongTimeout: 5 * time.Second, AuditEvery: 50 * time.Millisecond}}
+	rdb := c.Client(t)
+	writer, reader := connect(t, rdb, opts), connect(t, c.Client(t), opts)
+	var truth atomic.Int64 // what a database would say
+	var written, hits int64
+	touched, redisHas := (*kept)(nil), make(map[string]*kept)
+
+	round := func() {
+		t.Helper()
+		written++
+		key := fmt.Sprintf("k%d", written%7)
+		touched = keep(t, reader, Tag("t"), func(context.Context) (int64, error) { return truth.Load(), nil })
+		redisHas[key] = keep(t, reader, Key(key), func(ctx context.Context) (int64, error) {
+			n, err := reader.Reader(ctx, rdb).Get(ctx, key).Int64()
+			if errors.Is(err, redis.Nil) {
+				return 0, nil
+			}
+			return n, err
+		})
+		for _, k := range []*kept{touched, redisHas[key]} {
+			if k != nil && k.validity.Valid(long) {
+				hits++
+			}
+		}
+
+		truth.Store(written)
+		if err := writer.Touch(soon(t), Tag("t")); err != nil {
+			if !errors.Is(err, ErrNotAnnounced) {
+				t.Fatal(err)
+			}
+			return // it says so: nobody may rely on it
+		}
+		if err := rdb.Set(soon(t), key, written, 0).Err(); err != nil {
+			return // its outcome is not known
+		}
+		fence(t, reader)
+		if touched != nil && touched.validity.Valid(long) {
+			t.Errorf("%d is in memory after %d was announced and fenced", touched.n, written)
+		}
+		if k := redisHas[key]; k != nil && k.validity.Valid(long) && k.n < written {
+			t.Errorf("%s is %d in memory after %d was written and fenced", key, k.n, written)
+		}
+	}
+	during := func(f func()) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		for {
+			round()
+			select {
+			case <-done:
+				round()
+				return
+			default:
+			}
+		}
+	}
+	for range 50 {
+		round()
+	}
+	during(func() { c.Failover(t, c.Replica(t, c.Primary(t, "k1")), "") })
+	during(func() {
+		n := c.AddNode(t)
+		c.MoveSlot(t, c.Slot(t, "k2"), c.Primary(t, "k2"), n)
+	})
+	before := hits
+	for range 50 {
+		round()
+	}
+	if hits-before < 50 {
+		t.Errorf("memory was of use %d times of 100 when all was over; of %d before", hits-before, before)
+	}
+}
