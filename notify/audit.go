@@ -54,6 +54,9 @@ func (s *session) setUp(ctx context.Context) error {
 	if s.identity.runID == "" {
 		s.doubt("identity unproven: the server does not tell its run id")
 	}
+	if s.identity.mode == "cluster" && !s.l.clustered {
+		s.doubt("the server is a node of a Cluster: other nodes' keys are not heard, nor who replaces it: give a redis.ClusterClient")
+	}
 	if s.identity.role == "" {
 		s.doubt("role unproven: the server does not tell it")
 	}

@@ -18,6 +18,7 @@ type identity struct {
 	runID   string // of the process; "" where INFO is refused
 	primary string // of a replica, host:port
 	proto   int    // 2 or 3
+	mode    string // "standalone", "sentinel" or "cluster"; "" when it does not tell
 }
 
 // question is an identity that has been asked for in a pipeline.
@@ -37,6 +38,7 @@ func (q question) answer() (id identity) {
 	hello := fields(q.hello.Val())
 	id.version, id.role = hello["version"], hello["role"]
 	id.proto, _ = strconv.Atoi(hello["proto"])
+	id.mode = hello["mode"]
 	if q.info != nil {
 		text, _ := q.info.Text()
 		id.runID, id.version = infoField(text, "run_id"), cmp.Or(id.version, infoField(text, "redis_version"))

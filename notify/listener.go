@@ -61,7 +61,7 @@ type Listener struct {
 // Status is what is known about the stream now.
 type Status struct {
 	Synced  bool      // subscribed and confirmed; events flow
-	Addr    string    // of the server
+	Addr    string    // of the server; of a Cluster's primaries with commas between, as RunID and Version
 	RunID   string    // of the server process last subscribed to; "" when it does not tell
 	Version string    // of that server, as it calls it
 	Since   time.Time // when Synced last became what it is
@@ -84,8 +84,9 @@ type Stats struct {
 // ctx, ends the listener.
 //
 // rdb gives the address, the credentials and the rest of its options; the listener makes connections of its own from
-// them (two, and none of rdb's pool; rdb's hooks and limiter are not used) and rdb may be closed.
-// It must be a *redis.Client that dials one server; anything else fails with ErrUnsupported. What the operator must mend
+// them (two for each primary and one for each voter, none of rdb's pool; rdb's hooks and limiter are not used) and rdb may be
+// closed. It must be a *redis.Client of one server, one of redis.NewFailoverClient with Options.Sentinel, or a
+// *redis.ClusterClient, and read no replicas; anything else fails with ErrUnsupported. What the operator must mend
 // fails with a *SetupError. A network error fails Listen at the first try, unless StartDown.
 func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Listener, error) {
 	if err := opts.Validate(); err != nil {

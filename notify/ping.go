@@ -45,6 +45,9 @@ func (l *Listener) Fence(ctx context.Context) error {
 			others = !slices.Equal(l.primaries, primaries)
 			return others || l.synced && l.seats.agreed.After(called)
 		})
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrTopology, err)
+		}
 		if err != nil || !others {
 			return err
 		}

@@ -94,7 +94,7 @@ type opinion struct {
 func (o opinion) term() uint64 { return max(o.epoch, o.vote) }
 
 func (e *sentinels) view(ctx context.Context) (*view, error) {
-	answers, err := askAll(ctx, e.booths.patience, e.seeds, e.ask, func(o opinion) []string { return o.known })
+	answers, err := askAll(ctx, e.booths.patience, e.seeds, e.askWhole, func(o opinion) []string { return o.known })
 	v := &view{voters: make(map[string]string)}
 	all := 0
 	var open time.Duration
@@ -121,11 +121,8 @@ func (e *sentinels) view(ctx context.Context) (*view, error) {
 		}
 	}
 	if v.primaries == nil {
-		if fault := refusedFault(err, e.user, "+sentinel|master", "+sentinel|sentinels", "+sentinel|myid", "+sentinel|is-master-down-by-addr"); fault != nil {
+		if fault := e.fault(err); fault != nil {
 			return nil, fault
-		}
-		if redis.HasErrorPrefix(firstOf(err), "No such master") {
-			return nil, &SetupError{MissingRole, "redis.FailoverOptions{MasterName: <a name the Sentinels know>}", err}
 		}
 		return nil, fmt.Errorf("notify: %w on the primary of %s: %d of %d Sentinels answered: %w", errNoMajority, e.name, len(byID), all, cmp.Or(err, errNoMajority))
 	}
@@ -135,16 +132,31 @@ func (e *sentinels) view(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-func firstOf(err error) error {
-	if all := unjoin(err); len(all) > 0 {
-		return all[0]
+// fault is the SetupError for Sentinels that cannot be asked, if one of them said why.
+func (e *sentinels) fault(err error) error {
+	for _, err := range unjoin(err) {
+		switch {
+		case redis.HasErrorPrefix(err, "No such master"):
+			return &SetupError{MissingRole, "redis.FailoverOptions{MasterName: <a name the Sentinels know>}", err}
+		case redis.HasErrorPrefix(err, "unknown command"):
+			return &SetupError{MissingRole, "redis.FailoverOptions{SentinelAddrs: <addresses of Sentinels, not of servers>}", err}
+		}
 	}
-	return err
+	fault := refusedFault(err, e.user, "+sentinel|master", "+sentinel|sentinels", "+sentinel|myid", "+sentinel|is-master-down-by-addr")
+	switch {
+	case fault == nil:
+		return nil
+	case fault.Missing == MissingAuth:
+		fault.Fix = fmt.Sprintf("redis.FailoverOptions{SentinelUsername: %q, SentinelPassword: <the password of that user>}", e.user)
+	default:
+		fault.Fix += " # on every Sentinel"
+	}
+	return fault
 }
 
 func (e *sentinels) poll(ctx context.Context, v *view, voter, addr string) error {
 	p := v.primaries[0]
-	o, err := e.ask(ctx, addr)
+	o, err := e.ask(ctx, addr, false)
 	switch {
 	case err != nil:
 		return err
@@ -158,8 +170,13 @@ func (e *sentinels) poll(ctx context.Context, v *view, voter, addr string) error
 	return nil
 }
 
+// askWhole takes one Sentinel's opinion, and whom else it knows.
+func (e *sentinels) askWhole(ctx context.Context, addr string) (opinion, error) {
+	return e.ask(ctx, addr, true)
+}
+
 // ask takes one Sentinel's opinion, in one round trip if it calls the primary what it did before.
-func (e *sentinels) ask(ctx context.Context, addr string) (o opinion, err error) {
+func (e *sentinels) ask(ctx context.Context, addr string, whole bool) (o opinion, err error) {
 	defer unreadable(&err)
 	c := e.booths.at(addr)
 	for range 2 {
@@ -171,7 +188,9 @@ func (e *sentinels) ask(ctx context.Context, addr string) (o opinion, err error)
 			vote = p.Do(ctx, "SENTINEL", "IS-MASTER-DOWN-BY-ADDR", supposed.host, supposed.port, 0, "freshet")
 			told = p.Do(ctx, "SENTINEL", "MASTER", e.name)
 			id = p.Do(ctx, "SENTINEL", "MYID")
-			others = p.Do(ctx, "SENTINEL", "SENTINELS", e.name)
+			if whole {
+				others = p.Do(ctx, "SENTINEL", "SENTINELS", e.name)
+			}
 			return nil
 		})
 		if err != nil && (err != id.Err() || !redis.HasErrorPrefix(err, "Unknown sentinel subcommand")) {
@@ -194,6 +213,9 @@ func (e *sentinels) ask(ctx context.Context, addr string) (o opinion, err error)
 			if o.id, err = processAt(ctx, c); err != nil {
 				return opinion{}, err
 			}
+		}
+		if !whole {
+			return o, nil
 		}
 		list, err := others.Slice()
 		if err != nil {

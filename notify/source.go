@@ -131,7 +131,7 @@ func askAll[T any](ctx context.Context, limit time.Duration, addrs []string, ask
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
-					failed = errors.Join(failed, fmt.Errorf("%s: %w", addr, err))
+					failed = join(failed, fmt.Errorf("%s: %w", addr, err))
 					return
 				}
 				answers[addr] = answer
@@ -170,8 +170,16 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback() || host == "localhost"
 }
 
+// join is errors.Join on one line: it comes to be read in a log.
+func join(errs, err error) error {
+	if errs == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", errs, err)
+}
+
 // refusedFault is the SetupError for voters that do not let themselves be asked, if one of them said so.
-func refusedFault(err error, user string, rules ...string) error {
+func refusedFault(err error, user string, rules ...string) *SetupError {
 	for _, err := range unjoin(err) {
 		var fault *SetupError
 		if redis.HasErrorPrefix(err, "NOPERM") {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -320,8 +321,15 @@ func (l *Listener) voted(b *ballot, began time.Time, ok bool) {
 	l.stream.Lock()
 	defer l.stream.Unlock()
 	l.mu.Lock()
+	before := l.seats.answering()
 	if b.ok = ok; ok {
 		b.began = began
+	}
+	switch need := l.seats.view.need; {
+	case before >= need && l.seats.answering() < need:
+		l.log.warn("the primaries are in doubt", "err", l.seats.reason())
+	case before < need && l.seats.answering() >= need:
+		l.log.info("a majority answers", "need", need, "voters", len(l.seats.ballots))
 	}
 	l.seats.count()
 	l.broadcast()
@@ -361,9 +369,21 @@ func (s *seats) reason() string {
 			s.view.term, s.view.open, s.since.Format(time.RFC3339))
 	}
 	if n := s.answering(); n < s.view.need {
-		return fmt.Sprintf(doubt+"%d voters answer and %d are a majority", n, s.view.need)
+		return fmt.Sprintf(doubt+"%d of those who vote on them answer and %d are a majority; silent: %s", n, s.view.need, s.silent())
 	}
 	return ""
+}
+
+// silent are the addresses of the voters that did not answer last time.
+func (s *seats) silent() string {
+	var addrs []string
+	for voter, b := range s.ballots {
+		if !b.ok {
+			addrs = append(addrs, s.view.voters[voter])
+		}
+	}
+	slices.Sort(addrs)
+	return strings.Join(addrs, ", ")
 }
 
 func (s *seats) answering() (n int) {

@@ -55,7 +55,7 @@ func TestVoterOfTwoAddresses(t *testing.T) {
 	if n := r.proofs() - told; n > 0 {
 		t.Errorf("proven %d times by one of three", n)
 	}
-	if why := reasons(l); !strings.Contains(why, "1 voters answer and 2 are a majority") {
+	if why := reasons(l); !strings.Contains(why, "1 of those who vote on them answer and 2 are a majority; silent: ") {
 		t.Errorf("reasons: %q", why)
 	}
 	for _, s := range g.Sentinels[1:] {

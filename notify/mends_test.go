@@ -1,0 +1,69 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofreshet/freshet/internal/leak"
+	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// What is wrong with the options for Sentinels is said with the very options to mend.
+func TestSentinelMends(t *testing.T) {
+	leak.Check(t)
+	g := redistest.StartSentinels(t, 1, 0)
+	protected := redistest.StartSentinels(t, 1, 0)
+	if err := protected.Sentinels[0].Client(t).Do(testContext(t), "ACL", "SETUSER", "default", "resetpass", ">secret").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for missing, c := range map[string]struct {
+		o   *redis.FailoverOptions
+		fix string
+	}{
+		MissingAuth: {protected.FailoverOptions(), "SentinelPassword: "},
+		MissingRole: {&redis.FailoverOptions{MasterName: redistest.MasterName, SentinelAddrs: []string{g.Primary(t).Addr()}}, "SentinelAddrs: "},
+	} {
+		rdb := redis.NewFailoverClient(c.o)
+		defer rdb.Close()
+		_, err := Listen(testContext(t), rdb, Options{Sentinel: c.o, StartDown: true})
+		var fault *SetupError
+		if !errors.As(err, &fault) || fault.Missing != missing || !strings.Contains(fault.Fix, c.fix) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", missing, err)
+		}
+	}
+}
+
+// A client of one server that is a node of a Cluster hears that node alone, and Status says so.
+func TestNodeOfCluster(t *testing.T) {
+	leak.Check(t)
+	c := redistest.StartCluster(t, 1, 0)
+	l := listen(t, c.Nodes()[0].Client(t), Options{})
+	if why := reasons(l); !strings.Contains(why, "give a redis.ClusterClient") {
+		t.Errorf("reasons: %q", why)
+	}
+	if why := reasons(listen(t, c.Client(t), Options{})); why != "" {
+		t.Errorf("reasons of a Cluster client: %q", why)
+	}
+}
+
+// A fence that waits for a majority says what it waited for.
+func TestFenceSaysWhy(t *testing.T) {
+	leak.Check(t)
+	g := redistest.StartSentinels(t, 3, 0)
+	l := listen(t, g.Client(t), Options{Sentinel: g.FailoverOptions()})
+	for _, s := range g.Sentinels[:2] {
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "a fence that says it", func() bool {
+		ctx, cancel := context.WithTimeout(testContext(t), 200*time.Millisecond)
+		defer cancel()
+		err := l.Fence(ctx)
+		return errors.Is(err, ErrTopology) && errors.Is(err, context.DeadlineExceeded)
+	})
+}
