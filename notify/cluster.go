@@ -344,6 +344,7 @@ func nodeAddr(s string) string {
 func (e *cluster) client(v *view, slots func() []redis.ClusterSlot) redis.UniversalClient {
 	o := *e.opts
 	o.Addrs, o.MaxRedirects, o.AutoPipelineOptions = nil, -1, nil
+	o.MaxRetries = -1 // who loads asks another instead
 	for _, m := range v.primaries {
 		o.Addrs = append(o.Addrs, m.addr)
 	}
@@ -355,6 +356,7 @@ func (e *cluster) client(v *view, slots func() []redis.ClusterSlot) redis.Univer
 		// Addr of what ClusterSlots tells lacks a loopback host, for go-redis knows no origin; what Addrs tells is Addr alone.
 		made := e.server(cmp.Or(node.NodeAddress, node.Addr))
 		made.MaintNotificationsConfig, made.PushNotificationProcessor = o.MaintNotificationsConfig, nil
+		made.MaxRetries, made.DialerRetries = -1, 1
 		return redis.NewClient(&made)
 	}
 	return redis.NewClusterClient(&o)

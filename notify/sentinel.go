@@ -263,6 +263,7 @@ func lastVote(cmd *redis.Cmd) (uint64, error) {
 
 func (e *sentinels) client(v *view, _ func() []redis.ClusterSlot) redis.UniversalClient {
 	o := e.server(v.primaries[0].addr)
+	o.MaxRetries, o.DialerRetries = -1, 1 // who loads asks another instead
 	return redis.NewClient(&o)
 }
 
