@@ -64,6 +64,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-count is %d: give how many changes to wait for, or 0 for no end", o.count)
 	case o.cluster && o.primary != "":
 		return o, errors.New("-cluster and -sentinel are two things: give one")
+	case o.cluster && *db != 0:
+		return o, fmt.Errorf("-db is %d: a Cluster has database 0 alone", *db)
 	case *db < notify.AllDBs:
 		return o, fmt.Errorf("-db is %d: databases are numbered from 0; -1 is all", *db)
 	}
