@@ -34,7 +34,6 @@ type Statement struct {
 	atOnce   bool              // commits by itself even inside a transaction, or cannot be rolled back
 	loose    bool              // may begin or end a transaction unseen
 	ddl      bool
-	missing  bool         // names a relation that the catalog does not have: it may be out of date
 	oversize oversize     // whether its answers are too large
 	Input    atomic.Int32 // the adapter's: placeholders + 1, once it has been prepared without an error
 }
@@ -101,7 +100,6 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 		}
 		all.taints = all.taints || st.taints
 		all.atOnce = all.atOnce || st.atOnce
-		all.missing = all.missing || st.missing
 	}
 	slices.Sort(all.written)
 	all.written = slices.Compact(all.written)
@@ -182,9 +180,7 @@ func (cat *catalog) query(tokens []token) *Statement {
 	case f.worst == fickle, f.fickle:
 		return cat.pass(f.why + " is not the same at every call")
 	case f.unknown != "":
-		st := cat.pass("reads " + f.unknown + ", which is not in the catalog")
-		st.missing = true
-		return st
+		return cat.pass("reads " + f.unknown + ", which is not in the catalog")
 	case len(f.tables) == 0:
 		return cat.pass("reads no table")
 	}
@@ -225,9 +221,7 @@ func (cat *catalog) dml(tokens []token, f finding) *Statement {
 	case f.worst == anything:
 		return cat.flush(f.why + " may write anything")
 	case f.unknown != "" || len(f.tables) == 0:
-		st := cat.flush("writes " + f.unknown + ", which is not in the catalog")
-		st.missing = true
-		return st
+		return cat.flush("writes " + f.unknown + ", which is not in the catalog")
 	}
 	st := &Statement{class: writes, why: "a write", taints: f.worst == stateful || f.assigns}
 	for _, r := range f.tables {
