@@ -100,7 +100,7 @@ func TestMovedSlots(t *testing.T) {
 
 // Prefixes that are planned are subscribed at every primary, at those that become so meanwhile and at those that come
 // later; what one session was to subscribe its successor does.
-// Seen to fail without l.wanted in newPrimary, and where a primary's prefixes end with its session.
+// Seen to fail where a primary's prefixes end with its session.
 func TestPlannedAcrossPrimaries(t *testing.T) {
 	leak.Check(t)
 	c := redistest.StartCluster(t, 3, 1)
