@@ -72,6 +72,8 @@
 //     back, are not noticed. A listener that switches them on says so, and every other declares a gap there and then.
 //   - A SWAPDB in the round trip between a flush heard and the marker written anew looks like that flush. Hooks.Event is told of a
 //     second flush for its sake; readers are not.
+//   - Of a Cluster, who joins or comes back without an election, and a promotion by force that raises no term, are found by the next view
+//     only, within AuditEvery. Until then what a redirected client writes there is not heard.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
 //   - Without RESP3 (a proxy, an ACL that forbids CLIENT TRACKING) a flush is found by the audit alone.
 //   - What a user may not do is not proven; [Status].Reasons lists it in words.
