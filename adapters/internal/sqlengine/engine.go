@@ -32,7 +32,8 @@ type Engine struct {
 
 	current  atomic.Pointer[analysis] // nil before the catalog has been read
 	readings sync.Mutex
-	last     *reading // of the catalog, under way or not; nil: none yet; guarded by readings
+	last     *reading    // of the catalog, under way or not; nil: none yet; guarded by readings
+	guessed  atomic.Bool // a statement went by a catalog that had fallen since the last reading
 
 	passed, wrote, flushed, blocked atomic.Uint64
 	unread                          atomic.Bool // the last reading of marks failed

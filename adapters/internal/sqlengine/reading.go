@@ -63,7 +63,10 @@ func (e *Engine) analysis(ctx context.Context, patience time.Duration) (a *analy
 	if a = e.current.Load(); a == nil {
 		return nil, false, r.err
 	}
-	return a, a.current(), nil
+	if fresh = a.current(); !fresh {
+		e.guessed.Store(true)
+	}
+	return a, fresh, nil
 }
 
 // reading returns the one that is under way, or begins one. Without must it may also be one that has just ended,
@@ -152,6 +155,12 @@ func (e *Engine) readCatalog() (*analysis, error) {
 		e.tracker.Forget(cat.name(allTables))
 	}
 	e.current.Store(a)
+	if e.guessed.Swap(false) && old != nil && a.cat != old.cat {
+		// What went by the old one as a read may have been a write: a view of that name may call a function by now.
+		if err := e.tracker.Touch(ctx, cat.name(allTables)); err != nil {
+			e.warn("telling of what went by an older catalog", err)
+		}
+	}
 	return a, nil
 }
 

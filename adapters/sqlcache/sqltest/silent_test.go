@@ -93,6 +93,51 @@ func TestCatalogSilent(t *testing.T) {
 	})
 }
 
+// What went by as a read while the catalog was not to be had, and was a write by then, is told of when there is a catalog
+// again: a view that calls a function, since somebody has defined it anew. Seen to fail without guessed in analysis.
+func TestCatalogSilentHidesWrite(t *testing.T) {
+	behindProxy(t, func(t *testing.T, b, behind base, proxy *faultproxy.Proxy) {
+		if b.dialect != "postgres" {
+			return // its views call no functions that write
+		}
+		must(t, b.plain(t), "CREATE TABLE u (n INT)", "INSERT INTO u VALUES (0)", "CREATE VIEW w AS SELECT v FROM t",
+			"CREATE FUNCTION f() RETURNS INT LANGUAGE SQL AS 'UPDATE u SET n = n + 1 RETURNING n'")
+		db, c := openWith(t, redisServer.Client(t), behind.connector(t), guard.Plan{}, func(o *sqlcache.Options) { o.CatalogEvery = time.Hour })
+		other, oc := open(t, b)
+		serves(t, db, c, "SELECT v FROM w")
+		serves(t, other, oc, "SELECT n FROM u")
+		tx, err := db.Begin() // on the connection that knows the catalog's queries by names
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		held := proxy.HoldAt(faultproxy.ToServer, readsCatalog[b.dialect])
+		must(t, other, "CREATE OR REPLACE VIEW w AS SELECT f() AS v")
+		if err := fence(t, c); err != nil {
+			t.Fatal(err)
+		}
+		serves(t, other, oc, "SELECT n FROM u")
+		var got int
+		if err := db.QueryRowContext(within(t), "SELECT v FROM w").Scan(&got); err != nil || got != 1 {
+			t.Fatalf("the view gave %d, %v", got, err)
+		}
+		select {
+		case <-held:
+		case <-within(t).Done():
+			t.Fatal("nobody read the catalog")
+		}
+		proxy.Release(faultproxy.ToServer)
+		for deadline := time.Now().Add(20 * time.Second); one[int](t, other, "SELECT n FROM u") != 1; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("another process never hears of it")
+			}
+			if _, err := c.Names(within(t), "u"); err != nil { // wants a catalog
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // All connections are in transactions, and the catalog falls: none is left to read it with, and they go on all the same.
 // Seen to fail without enough in analysis.
 func TestCatalogWithoutConnection(t *testing.T) {
