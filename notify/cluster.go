@@ -162,7 +162,7 @@ func (e *cluster) view(ctx context.Context) (*view, error) {
 	if len(byID) == 0 {
 		return nil, fmt.Errorf("notify: no node of the Cluster answered: %w", cmp.Or(err, errNoMajority))
 	}
-	return nil, fmt.Errorf("notify: %w on the Cluster's primaries (%d nodes answered): %w", errNoMajority, len(byID), cmp.Or(err, errNoMajority))
+	return nil, noMajority(fmt.Sprintf("the Cluster's primaries (%d nodes answered)", len(byID)), err)
 }
 
 // agreeing are the voters in t that say what t says.

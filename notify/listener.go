@@ -43,7 +43,6 @@ type Listener struct {
 	seats     seats         // with an electorate
 	since     time.Time     // when synced last changed
 	synced    bool          // live, for those who may not take stream
-	lives     uint64        // how often it became true
 	changed   chan struct{} // closed and replaced when what wait asks for may have changed
 	prefixes  []string      // subscribed everywhere, minimal; nil for every key
 	wanted    []string      // being subscribed
@@ -213,7 +212,6 @@ func (l *Listener) resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.synced, l.since = true, time.Now()
-	l.lives++
 	l.broadcast()
 }
 
@@ -307,7 +305,11 @@ func (l *Listener) Status() Status {
 		addrs, runIDs, versions = append(addrs, p.rdb.Addr), append(runIDs, p.runID), append(versions, p.version)
 		switch {
 		case p.session != nil:
-			st.Reasons = append(st.Reasons, p.session.unproven()...)
+			for _, doubt := range p.session.unproven() {
+				if !slices.Contains(st.Reasons, doubt) { // the servers of a Cluster lack the same as a rule
+					st.Reasons = append(st.Reasons, doubt)
+				}
+			}
 		case p.cause != nil:
 			st.Reasons = append(st.Reasons, "not subscribed: "+p.cause.Error())
 		default:

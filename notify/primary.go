@@ -171,7 +171,7 @@ func (p *primary) plan(prefixes []string) *subscribe {
 	return p.planned
 }
 
-// forget takes back what was planned, unless it is on its way already; l.mu is held.
+// forget takes back what was planned; what is on its way already may come about all the same. l.mu is held.
 func (p *primary) forget(sub *subscribe) {
 	if p.planned == sub {
 		p.planned = nil

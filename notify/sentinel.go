@@ -124,7 +124,7 @@ func (e *sentinels) view(ctx context.Context) (*view, error) {
 		if fault := e.fault(err); fault != nil {
 			return nil, fault
 		}
-		return nil, fmt.Errorf("notify: %w on the primary of %s: %d of %d Sentinels answered: %w", errNoMajority, e.name, len(byID), all, cmp.Or(err, errNoMajority))
+		return nil, noMajority(fmt.Sprintf("the primary of %s (%d of %d Sentinels answered)", e.name, len(byID), all), err)
 	}
 	if v.primaries[0].epoch != v.term {
 		v.open = open

@@ -170,6 +170,14 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback() || host == "localhost"
 }
 
+// noMajority is the error of a view that none agrees on; err says why some gave no answer, if it is not nil.
+func noMajority(on string, err error) error {
+	if err == nil {
+		return fmt.Errorf("notify: %w on %s", errNoMajority, on)
+	}
+	return fmt.Errorf("notify: %w on %s: %w", errNoMajority, on, err)
+}
+
 // join is errors.Join on one line: it comes to be read in a log.
 func join(errs, err error) error {
 	if errs == nil {
