@@ -23,8 +23,10 @@ const (
 )
 
 // Fence returns when every event of every command that Redis had executed before the call has been handed to
-// Hooks.Event. It costs one PING on the subscription's connection, which concurrent fences share, and a round trip. In a
-// gap it waits for the next session, so that Synced has then been told too. Its error is ctx's or ErrClosed.
+// Hooks.Event. It costs one PING on the subscription's connection, which concurrent fences share, and a round trip; with
+// Sentinels or a Cluster one to each primary and a question to each voter, all at once. In a gap it waits for the next
+// session, so that Synced has then been told too. Its error is ctx's, with [ErrTopology] beside it where it was a majority
+// that did not answer; or ErrClosed.
 func (l *Listener) Fence(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -14,8 +14,8 @@ var ErrTopology = errors.New("notify: the primaries are in doubt")
 
 // Primaries is a client that speaks to the very servers that are listened to and follows no redirection, and an instant up to
 // which nobody else was a primary: what it reads is at least as new as that. With one server it is the client that
-// Listen was given, and now. It is nil while the stream is not live. It tries nothing twice. It is the listener's: do not close it. When
-// other servers become the primaries it is closed, and what is under way on it fails.
+// Listen was given, and now. It is nil while the stream is not live. It tries nothing twice. It is the listener's: do not
+// close it. When other servers become the primaries it is closed, and what is under way on it fails.
 func (l *Listener) Primaries() (rdb redis.UniversalClient, agreed time.Time) {
 	if l.electorate == nil {
 		return l.rdb, time.Now()
