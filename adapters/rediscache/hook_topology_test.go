@@ -205,6 +205,38 @@ func TestHookLoadsFromPrimaries(t *testing.T) {
 	}
 }
 
+// While no majority says that the primary is the primary, what is read from it is no proof of its own: it may have been deposed
+// long ago. So it is loaded again, not served from memory, though the server answers and its stream is live.
+// Seen to fail without provenAt in Tracker.Reader.
+func TestLoadProvesNoPrimary(t *testing.T) {
+	leak.Check(t)
+	const bound = 300 * time.Millisecond
+	g := redistest.StartSentinels(t, 3, 0)
+	rdb := g.Client(t)
+	tr := connect(t, rdb, invalidate.Options{Notify: notify.Options{
+		Sentinel: g.FailoverOptions(), Heartbeat: 20 * time.Millisecond, PongTimeout: 200 * time.Millisecond,
+	}})
+	c := kept(t, newNumbers(t, tr, rdb, bound), nil)
+	do(t, g.Primary(t).Client(t), "SET", "p:k", 1)
+	fence(t, tr)
+	for _, s := range g.Sentinels[:2] {
+		unless(t, s.Kill())
+	}
+	for deadline := time.Now().Add(within); tr.Staleness() <= bound; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("proven without a majority")
+		}
+	}
+	for range 3 {
+		if r := read(t, c, "k"); r.Hit || r.Value != 1 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if !tr.Synced() {
+		t.Error("the stream was lost: this schedule proves nothing")
+	}
+}
+
 // stuck is a hook whose client's connections lead to another server.
 type stuck struct{ to *redis.Client }
 
