@@ -224,7 +224,8 @@ func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 
 // triggers are also what else runs at a write: defaults and checks that call something.
 func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, coalesce(pg_get_expr(t.tgqual, t.tgrelid), '')
+	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, 
+		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), '')
 		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
 		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1, 2, t.tgname`)

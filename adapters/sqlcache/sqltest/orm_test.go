@@ -227,7 +227,9 @@ func TestCatalogPostgres(t *testing.T) {
 		"CREATE FUNCTION any_of_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'INSERT INTO ' || 'log VALUES (1)'; RETURN NEW; END $$",
 		"CREATE TRIGGER x BEFORE INSERT ON wild FOR EACH ROW EXECUTE FUNCTION any_of_it()",
 		"CREATE FUNCTION vol(int) RETURNS int LANGUAGE sql AS 'SELECT $1'", "CREATE TABLE rls (id INT)", "ALTER TABLE rls ENABLE ROW LEVEL SECURITY",
-		"CREATE VIEW fresh AS SELECT * FROM watched WHERE at > now()", "CREATE TABLE \"Odd Name\" (id INT)")
+		"CREATE VIEW fresh AS SELECT * FROM watched WHERE at > now()", "CREATE TABLE \"Odd Name\" (id INT)",
+		"CREATE TABLE sieved (id INT)",
+		"CREATE TRIGGER y BEFORE UPDATE ON sieved FOR EACH ROW WHEN (vol(NEW.id) > OLD.id) EXECUTE FUNCTION note()")
 	_, c := open(t, b)
 	for q, want := range map[string]string{
 		"SELECT * FROM vv":                         "cached; falls with public.child, public.parent",
@@ -238,6 +240,7 @@ func TestCatalogPostgres(t *testing.T) {
 		"INSERT INTO part_1 VALUES (1, NULL)":      "not cached: a write; writes public.part, public.part_1",
 		"INSERT INTO watched (id) VALUES (1)":      "not cached: a write; writes public.log, public.watched",
 		"INSERT INTO wild VALUES (1)":              "not cached: a write to public.wild: a trigger that runs what its text does not show; writes *",
+		"UPDATE sieved SET id = 1":                 "not cached: a write to public.sieved: a trigger that calls the function vol; writes *",
 		"SELECT vol(id) FROM child":                "not cached: the function vol may write anything; writes *",
 		"SELECT * FROM rls":                        "not cached: public.rls: row-level security",
 		"SELECT * FROM fresh":                      "not cached: public.fresh: the function now is not the same at every call",
