@@ -38,6 +38,7 @@ type conn struct {
 	watched   map[dbKey]bool // by WATCH
 	touched   bool           // a watched key has changed
 	executing bool           // pushes to this very client wait for the end of its reply
+	leaving   bool           // has said QUIT: its connection ends behind the reply
 	deferred  []byte
 
 	out struct {

@@ -101,6 +101,9 @@ func (s *Server) run(c *conn, args []string) {
 		if !blocks || last || parseReply(reply).kind != '_' {
 			c.queue(append(reply, c.deferred...))
 			c.deferred = nil
+			if c.leaving {
+				c.hangUp()
+			}
 			s.mu.Unlock()
 			return
 		}

@@ -36,7 +36,7 @@ func unknownSubcommand(x *session, command, sub string) {
 
 func quit(s *Server, x *session, args []string) {
 	x.peer.WriteOK()
-	x.conn.hangUp()
+	x.conn.leaving = true
 }
 
 // flush takes SYNC, which miniredis does not know.
