@@ -206,7 +206,9 @@ func (s *Server) watches(p *Server, sentinels, servers []*Server) error {
 		}
 		for _, peer := range peers.all {
 			known := slices.ContainsFunc(cmd.Val(), func(m map[string]string) bool {
-				return m["port"] == fmt.Sprint(peer.Port()) && m["flags"] == peers.sound && m["runid"] != ""
+				// What a Sentinel last said of a primary that was down is forgotten when the next one is down.
+				flags := strings.TrimSuffix(m["flags"], ",master_down")
+				return m["port"] == fmt.Sprint(peer.Port()) && flags == peers.sound && m["runid"] != ""
 			})
 			if !known && peer != s && peer != p {
 				return fmt.Errorf("no sound link to %s: %v", peer.Addr(), cmd.Val())
