@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -268,6 +269,9 @@ func TestWithoutCONFIG(t *testing.T) {
 	}
 }
 
+// noperm is a refusal, which servers word differently.
+var noperm = regexp.MustCompile(`NOPERM [^()\n]*`)
+
 // TestPermissions: what a user may not do is said with the line that mends it, or told as unproven.
 func TestPermissions(t *testing.T) {
 	for _, c := range []struct {
@@ -285,7 +289,7 @@ func TestPermissions(t *testing.T) {
 			MissingACL, `ACL SETUSER app +psubscribe "&__keyspace@0__:\\[q*" &__keyspace@0__:p:*`},
 		{"the pattern alone", "KA", "~* resetchannels &__keyspace@0__:p:* +@all", Options{Prefixes: []string{"p:"}}, "",
 			`flags that another process mends unheard: "__keyspace@0__:freshet:mended" may not be subscribed: ` +
-				"NOPERM this user has no permissions to access one of the channels used as arguments"},
+				"NOPERM ..."},
 		{"the pattern and the word", "KA", "~* resetchannels &__keyspace@0__:p:* &__keyspace@0__:freshet:mended +@all",
 			Options{Prefixes: []string{"p:"}}, "", ""},
 		{"no ping", "", "~* &* +@all -ping", Options{}, MissingACL, "ACL SETUSER app +ping"},
@@ -297,12 +301,12 @@ func TestPermissions(t *testing.T) {
 			MissingACL, "ACL SETUSER app +subscribe &__keyspace@0__:freshet:canary:*"},
 		{"no config, some classes", "KA", "~* &* +@all -config -lpush -set", Options{}, "",
 			"flags unproven: CONFIG refused, canary only (evictions and module events cannot be provoked)\n" +
-				"flags unproven: class $ (NOPERM this user has no permissions to run the 'set' command)\n" +
-				"flags unproven: class l (NOPERM this user has no permissions to run the 'lpush' command)\n" +
+				"flags unproven: class $ (NOPERM ...)\n" +
+				"flags unproven: class l (NOPERM ...)\n" +
 				"swapdb unproven: the marker freshet:marker of database 0 may not be written or read"},
 		{"no info", "KA", "~* &* +@all -info", Options{}, "", "identity unproven: the server does not tell its run id"},
 		{"no tracking", "KA", "~* &* +@all -client|tracking", Options{}, "",
-			"flush unheard until the next audit: no RESP3 tracking: NOPERM this user has no permissions to run the 'client|tracking' command"},
+			"flush unheard until the next audit: no RESP3 tracking: NOPERM ..."},
 		{"no marker", "KA", "~other &* +@all", Options{}, "",
 			"swapdb unproven: the marker freshet:marker of database 0 may not be written or read"},
 		{"no audits", "KA", "~other &* +@all", Options{AuditEvery: -1}, "",
@@ -331,7 +335,7 @@ func TestPermissions(t *testing.T) {
 			if c.opts.AuditEvery > 0 && !strings.Contains(c.rules, "-info") && c.name != "read only" {
 				awaitAudits(t, srv, 2)
 			}
-			if got := reasons(l); got != c.want {
+			if got := noperm.ReplaceAllString(reasons(l), "NOPERM ..."); got != c.want {
 				t.Errorf("unproven:\n%s\nwant:\n%s", got, c.want)
 			}
 			run(t, srv.Client(t), "SET p:k 1")
