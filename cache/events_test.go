@@ -100,23 +100,6 @@ func (r *row) run(ch change, do func(args []any) error) {
 	}
 }
 
-// knows asks the server whether it has a command; that it has not is said.
-func knows(t *testing.T, rdb *redis.Client, command string) bool {
-	t.Helper()
-	if command == "" {
-		return true
-	}
-	info, err := rdb.Do(t.Context(), "COMMAND", "INFO", command).Slice()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(info) != 1 || info[0] == nil {
-		t.Logf("NOT RUN: this server has no %s", command)
-		return false
-	}
-	return true
-}
-
 func inDB(db int) func(*redis.Options) { return func(o *redis.Options) { o.DB = db } }
 
 // connectAs is connect for a client of one's own.
@@ -163,7 +146,7 @@ func TestEveryCommandEvicts(t *testing.T) {
 	}
 	var known []change
 	for _, ch := range changes {
-		if knows(t, zero, ch.needs) {
+		if ch.needs == "" || s.Knows(t, ch.needs) {
 			known = append(known, ch)
 		}
 	}
@@ -371,7 +354,7 @@ func TestFieldExpiryEvicts(t *testing.T) {
 	leak.Check(t)
 	s := redistest.Start(t)
 	rdb := s.Client(t)
-	if !knows(t, rdb, "HPEXPIRE") {
+	if !s.Knows(t, "HPEXPIRE") {
 		return
 	}
 	tr := connectAs(t, rdb, invalidate.Options{})

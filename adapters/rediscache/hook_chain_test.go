@@ -33,6 +33,10 @@ func TestHookPipelines(t *testing.T) {
 		}
 		return h.Stats().Hits == hits+2
 	})
+	trip := int64(2) // the reads, the rest
+	if rdb.HLen(ctx, "p:hash"); s.Knows(t, "HPTTL") {
+		trip++ // the lives of the hash's fields; by the HLEN it is known that they have some
+	}
 	hold()
 
 	pipe := rdb.Pipeline()
@@ -49,7 +53,7 @@ func TestHookPipelines(t *testing.T) {
 	if got := fmt.Sprintln(hit.Val(), before.Val(), miss.Val(), set.Val(), after.Val(), many.Val(), other.Val(), ttl.Val(), twice.Val()); got != "1 old 2 OK new [new 1 <nil>] 3 -1ns map[a:1]\n" {
 		t.Errorf("got %s", got)
 	}
-	if n, m := sent.trips.Load()-trips, h.Stats().Loads-loads; n != 2 || m != 3 {
+	if n, m := sent.trips.Load()-trips, h.Stats().Loads-loads; n != trip || m != 3 {
 		t.Errorf("%d trips, %d loads", n, m)
 	}
 	trips = sent.trips.Load()

@@ -306,6 +306,19 @@ func (s *Server) AddUser(t testing.TB, name string, rules ...string) {
 	}
 }
 
+// Knows reports whether the server has a command, and tells the test's log if it has not.
+func (s *Server) Knows(t testing.TB, command string) bool {
+	t.Helper()
+	info, err := s.Client(t).Do(context.Background(), "COMMAND", "INFO", command).Slice()
+	if err != nil || len(info) != 1 {
+		t.Fatalf("redistest: COMMAND INFO %s: %v, %v", command, info, err)
+	}
+	if info[0] == nil {
+		t.Logf("NOT RUN: this server has no %s", command)
+	}
+	return info[0] != nil
+}
+
 // Version is what the binary says of itself: its product, such as "Redis" or "Valkey", and its version, such as
 // "7.0.15".
 func (s *Server) Version() (product, version string, err error) {
