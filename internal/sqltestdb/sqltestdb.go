@@ -1,6 +1,9 @@
 // Package sqltestdb runs real PostgreSQL and MariaDB servers for tests: on free loopback ports, in directories of their
 // own, killed and waited for at the end. A missing server fails the test and says how to install it. It needs no driver:
 // what is in the servers is for the tests to ask.
+//
+// The servers are those of PATH, so other versions are put in front there. Where the environment variable
+// FRESHET_MYSQL_SERVER names a mysqld of MySQL 8 or later, that is run in MariaDB's place.
 package sqltestdb
 
 import (
@@ -21,6 +24,9 @@ import (
 
 	"github.com/gofreshet/freshet/internal/child"
 )
+
+// MySQLEnv is the environment variable that names a mysqld to run in MariaDB's place.
+const MySQLEnv = "FRESHET_MYSQL_SERVER"
 
 // ErrNotFound is returned, wrapped, when a server is not installed. Its text says how to.
 var ErrNotFound = errors.New("database server not found: " +
@@ -49,10 +55,10 @@ func Postgres(t testing.TB) *Server {
 	return s.until(t, err)
 }
 
-// MariaDB starts MariaDB until the end of the test. Its superuser is root, without a password.
-func MariaDB(t testing.TB) *Server {
+// MySQL starts MariaDB, or what [MySQLEnv] names, until the end of the test. Its superuser is root, without a password.
+func MySQL(t testing.TB) *Server {
 	t.Helper()
-	s, err := RunMariaDB()
+	s, err := RunMySQL()
 	return s.until(t, err)
 }
 
@@ -88,8 +94,19 @@ func RunPostgres() (*Server, error) {
 	})
 }
 
-// RunMariaDB is [MariaDB] for a TestMain, which closes the server.
-func RunMariaDB() (*Server, error) {
+// RunMySQL is [MySQL] for a TestMain, which closes the server.
+func RunMySQL() (*Server, error) {
+	if mysqld := os.Getenv(MySQLEnv); mysqld != "" {
+		server, err := find(mysqld)
+		if err != nil {
+			return nil, err
+		}
+		return run("mysql", "ready for connections", func(s *Server, data string) []string {
+			return []string{server, "--no-defaults", "--initialize-insecure", "--datadir=" + data}
+		}, func(s *Server, data string) []string {
+			return append(mysqlArgs(server, s, data), "--mysqlx=OFF", "--secure-file-priv=NULL") // no folder of the system
+		})
+	}
 	install, err := find("mariadb-install-db")
 	if err != nil {
 		return nil, err
@@ -102,11 +119,16 @@ func RunMariaDB() (*Server, error) {
 		return []string{install, "--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal",
 			"--skip-test-db"}
 	}, func(s *Server, data string) []string {
-		return []string{server, "--no-defaults", "--datadir=" + data, "--port=" + strconv.Itoa(s.Port),
-			"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"),
-			"--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
-			"--innodb-buffer-pool-size=32M", "--max-connections=200", "--skip-name-resolve"}
+		return append(mysqlArgs(server, s, data), "--skip-name-resolve") // MySQL knows root at localhost by name alone
 	})
+}
+
+// mysqlArgs are those that MariaDB and MySQL share.
+func mysqlArgs(server string, s *Server, data string) []string {
+	return []string{server, "--no-defaults", "--datadir=" + data, "--port=" + strconv.Itoa(s.Port),
+		"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"),
+		"--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
+		"--innodb-buffer-pool-size=32M", "--max-connections=200"}
 }
 
 func run(account, ready string, prepare, serve func(*Server, string) []string) (*Server, error) {

@@ -30,6 +30,25 @@ func one[T any](t testing.TB, db interface {
 	return v
 }
 
+// product is "mariadb" where the server is, which its dialect shares with MySQL; "" elsewhere.
+func (b base) product(t testing.TB) string {
+	t.Helper()
+	if b.dialect == "mysql" && strings.Contains(one[string](t, b.plain(t), "SELECT VERSION()"), "MariaDB") {
+		return "mariadb"
+	}
+	return ""
+}
+
+// reading is a parameter of the DSN that sets the isolation.
+func (b base) reading(t testing.TB, isolation string) string {
+	t.Helper()
+	variable := "transaction_isolation"
+	if b.product(t) == "mariadb" { // it knows the other name since 11.1
+		variable = "tx_isolation"
+	}
+	return "&" + variable + "=%27" + isolation + "%27"
+}
+
 func (b base) param() string {
 	if b.dialect == "postgres" {
 		return "$1"

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +32,8 @@ var columns = map[string][][]string{
 		{"mediumtext", "'x'"}, {"longtext", "'x'"}, {"binary(3)", "'a'"}, {"varbinary(5)", "x'00ff'"}, {"tinyblob", "x'00'"}, {"blob", "x'00ff'"}, {"mediumblob", "x'00'"}, {"longblob", "x'00'"},
 		{"enum('a','b')", "'b'"}, {"set('a','b')", "'a,b'"}, {"date", "'2024-02-29'"}, {"time", "'12:34:56'", "'-100:00:00'"}, {"time(6)", "'12:34:56.789'"}, {"datetime", "'2024-02-29 12:34:56'"},
 		{"datetime(6)", "'2024-02-29 12:34:56.789'"}, {"timestamp null", "'2024-02-29 12:34:56'"}, {"year", "2024"}, {"json", `'{"a": 1}'`}, {"point", "POINT(1, 2)"}, {"geometry", "POINT(1, 2)"},
-		{"uuid", "'00000000-0000-0000-0000-000000000001'"}, {"inet6", "'::1'"},
 	},
+	"mariadb": {{"uuid", "'00000000-0000-0000-0000-000000000001'"}, {"inet6", "'::1'"}}, // and what MySQL has
 	"sqlite": {
 		{"INTEGER", "1", "9223372036854775807"}, {"REAL", "0.1", "9e999"}, {"TEXT", "'x'", "''", "1"}, {"BLOB", "x'00ff'", "x''"}, {"NUMERIC", "1", "1.5", "'a'"}, {"", "1", "'a'", "x'00'"},
 		{"BOOLEAN", "1"}, {"DATE", "'2024-02-29'"}, {"DATETIME", "'2024-02-29 12:34:56'"}, {"TIMESTAMP", "'2024-02-29 12:34:56+02:00'", "1700000000"}, {"VARCHAR(10)", "'ä'"}, {"DECIMAL(10,2)", "1.5"}, {"JSON", `'{"a":1}'`},
@@ -45,7 +46,8 @@ func TestColumnTypes(t *testing.T) {
 	everyDriver(t, func(t *testing.T, b base) {
 		plain := b.plain(t)
 		var tables []string
-		for i, col := range columns[b.dialect] {
+		columns := slices.Concat(columns[b.dialect], columns[b.product(t)])
+		for i, col := range columns {
 			name := fmt.Sprintf("c%d", i)
 			must(t, plain, fmt.Sprintf("CREATE TABLE %s (id INT PRIMARY KEY, v %s)", name, col[0]))
 			for j, lit := range append(col[1:], "NULL") {
@@ -62,14 +64,14 @@ func TestColumnTypes(t *testing.T) {
 				}
 				want := dump(t, plain, q, args...)
 				if got := dump(t, db, q, args...); got != want {
-					t.Errorf("%s, loaded:\n%s\nwant\n%s", columns[b.dialect][i][0], got, want)
+					t.Errorf("%s, loaded:\n%s\nwant\n%s", columns[i][0], got, want)
 				}
 				if n := hits(c, func() {
 					if got := dump(t, db, q, args...); got != want {
-						t.Errorf("%s, from memory:\n%s\nwant\n%s", columns[b.dialect][i][0], got, want)
+						t.Errorf("%s, from memory:\n%s\nwant\n%s", columns[i][0], got, want)
 					}
 				}); n != 1 {
-					t.Errorf("%s: %q is not kept: %v", columns[b.dialect][i][0], q, c.Explain(q))
+					t.Errorf("%s: %q is not kept: %v", columns[i][0], q, c.Explain(q))
 				}
 			}
 		}
@@ -291,7 +293,7 @@ func TestHugeIsNotDrained(t *testing.T) {
 			must(t, b.plain(t), "INSERT INTO n SELECT i + 1 FROM n")
 		}
 		db, c := open(t, b, func(o *sqlcache.Options) { o.MaxRows, o.MaxConns = 10, 1 })
-		q := "SELECT a.i FROM n a, n b, n c, n d"
+		q := "SELECT a.i FROM n a, n b, n c" // MySQL joins the first two before it gives a row
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		rows, err := db.QueryContext(ctx, q)

@@ -384,7 +384,7 @@ func TestRefused(t *testing.T) {
 	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{}); !errors.Is(err, sqlcache.ErrUnfit) {
 		t.Error("autocommit off:", err)
 	}
-	bad.dsn = b.dsn + "&tx_isolation=%27READ-UNCOMMITTED%27"
+	bad.dsn = b.dsn + b.reading(t, "READ-UNCOMMITTED")
 	if _, err := sqlcache.New(t.Context(), bad.connector(t), tr, sqlcache.Options{}); !errors.Is(err, sqlcache.ErrUnfit) {
 		t.Error("uncommitted reads:", err)
 	}

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer pgServer.Close()
-		if myServer, err = sqltestdb.RunMariaDB(); err != nil {
+		if myServer, err = sqltestdb.RunMySQL(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

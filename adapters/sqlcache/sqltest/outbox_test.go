@@ -152,7 +152,7 @@ func TestOutboxCommitsOutOfOrder(t *testing.T) {
 // when the follower's transactions take the isolation that the session has.
 func TestOutboxOddPools(t *testing.T) {
 	leak.Check(t)
-	for _, param := range []string{"&tx_isolation=%27READ-UNCOMMITTED%27", "&autocommit=0"} {
+	for _, param := range []string{newBase(t, "mysql").reading(t, "READ-UNCOMMITTED"), "&autocommit=0"} {
 		b := newBase(t, "mysql")
 		plain := b.plain(t)
 		must(t, plain, "CREATE TABLE product (id INT PRIMARY KEY, price INT)", "INSERT INTO product VALUES (1, 10)")
