@@ -33,12 +33,13 @@ import (
 // a read of a key that an earlier command of the same pipeline changes stays with the rest, behind it.
 //
 // A command that may write makes every key fall that it names, or may name, below the prefixes, in this process and
-// before it returns, whether it failed or not. FLUSHALL, FLUSHDB, SWAPDB and an EXEC whose MULTI was not in the
-// same pipeline make all of them fall. What a script or a function changes without its name among the arguments falls
+// before it returns, whether it failed or not. FLUSHALL, FLUSHDB, SWAPDB, CLUSTER FLUSHSLOT and an EXEC whose MULTI was not
+// in the same pipeline make all of them fall. What a script or a function changes without its name among the arguments falls
 // with the event, as what others change does.
 //
 // Replies are those that go-redis itself would give, errors included, and belong to who asked: slices and maps are
-// copied. Errors are not kept.
+// copied. Errors are not kept, nor is what EXISTS and TYPE say of keys whose type is a module's: vector sets come and go
+// without an event, so that with NegativeTTL one that was absent may be taken for absent for that long.
 type Hook struct {
 	tracker  *invalidate.Tracker
 	rdb      redis.UniversalClient

@@ -17,6 +17,7 @@ import (
 type readable struct {
 	name  string // in lower case
 	many  bool   // every argument is a key
+	every bool   // answers for keys of every type
 	lives lives  // what of the key may end before it
 }
 
@@ -32,8 +33,8 @@ const (
 // cursor, blocks, keeps the books of a stream, reads keys that it does not name (SORT_RO BY) or that lie apart (SINTER,
 // LCS), and PFCOUNT, which writes.
 var readables = [...]readable{
-	mget: {name: "mget", many: true}, exists: {name: "exists", many: true},
-	{name: "get"}, {name: "strlen"}, {name: "getrange"}, {name: "substr"}, {name: "type"},
+	mget: {name: "mget", many: true}, exists: {name: "exists", many: true, every: true}, {name: "type", every: true},
+	{name: "get"}, {name: "strlen"}, {name: "getrange"}, {name: "substr"},
 	{name: "getbit"}, {name: "bitcount"}, {name: "bitpos"}, {name: "bitfield_ro"},
 	{name: "hget", lives: byField}, {name: "hmget", lives: byField},
 	{name: "hexists", lives: byField}, {name: "hstrlen", lives: byField},

@@ -85,10 +85,15 @@ func run(ctx context.Context, next redis.ProcessPipelineHook, cmds []redis.Cmder
 	return unblamed(cmds, next(ctx, cmds))
 }
 
+// told are the types of keys that events speak of, and that of none. What changes in a module's own is the module's to tell:
+// Redis's vector sets come and go without a word.
+var told = names("string", "list", "set", "zset", "hash", "stream", "none")
+
 // inquest is a question on its way.
 type inquest struct {
 	q     question
 	ttl   *redis.Cmd
+	kind  *redis.StatusCmd // TYPE, for commands that answer for keys of every type
 	reply redis.Cmder
 	names *redis.StringSliceCmd // byHash: its fields, where they were last seen to have lives
 	lives *redis.Cmd            // byField: HPTTL of those asked for; byHash: of all, or a test whether the server knows HPTTL
@@ -102,6 +107,9 @@ func (h *Hook) inquire(ctx context.Context, q question) *inquest {
 	rest := q.arguments()
 	a.ttl = redis.NewCmd(ctx, "pttl", q.key)
 	a.reply = forms[q.shape].command(ctx, append([]any{readables[q.command].name, q.key}, rest...)...)
+	if readables[q.command].every {
+		a.kind = redis.NewStatusCmd(ctx, "type", q.key)
+	}
 	switch l := readables[q.command].lives; {
 	case l == byField:
 		a.lives = hpttl(ctx, q.key, rest)
@@ -119,6 +127,9 @@ func hpttl(ctx context.Context, key string, fields []any) *redis.Cmd {
 
 func (a *inquest) cmds() []redis.Cmder {
 	cmds := []redis.Cmder{a.ttl}
+	if a.kind != nil {
+		cmds = append(cmds, a.kind)
+	}
 	if a.names != nil {
 		cmds = append(cmds, a.names)
 	}
@@ -154,6 +165,9 @@ func (a *inquest) answer(ctx context.Context, h *Hook, sent time.Time) (any, err
 	v, err := forms[a.q.shape].result(a.reply)
 	if err != nil && !absent(err) {
 		return nil, err
+	}
+	if a.kind != nil && !told[a.kind.Val()] {
+		invalidate.NoStore(ctx)
 	}
 	if ms, terr := a.ttl.Int64(); terr == nil && ms == gone {
 		if h.negative == 0 {

@@ -2,6 +2,7 @@ package rediscache
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gofreshet/freshet/invalidate"
 	"github.com/redis/go-redis/v9"
@@ -37,6 +38,12 @@ func names(all ...string) map[string]bool {
 	return m
 }
 
+// clearsSlot reports whether a subcommand of CLUSTER removes keys: that of Valkey 9 does.
+func clearsSlot(subcommand any) bool {
+	s, _ := text(subcommand)
+	return strings.EqualFold(s, "flushslot")
+}
+
 // falling is what commands make fall.
 type falling struct {
 	keys   []string
@@ -58,7 +65,7 @@ func (h *Hook) falls(f *falling, cmd redis.Cmder) {
 	switch {
 	case name == "exec":
 		f.all = f.all || !f.multi // what was queued before went by unseen, or too early
-	case clears[name]:
+	case clears[name], name == "cluster" && len(args) > 1 && clearsSlot(args[1]):
 		f.all = true
 	case reading, looks[name]:
 	default:
