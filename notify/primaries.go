@@ -28,19 +28,27 @@ func (l *Listener) Primaries() (rdb redis.UniversalClient, agreed time.Time) {
 	return l.seats.client, l.seats.agreed
 }
 
-// Through calls do with the client of [Listener.Primaries], and returns nil if do did and if the primaries were still the
-// primaries when it had: a write that was acknowledged is then one that every listener's fence covers. With
-// Sentinels or a Cluster it asks a majority afterwards, a round trip; else it costs nothing. Its error is do's, or
+// Through calls do with a client of a primary, and returns nil if do did and if the primaries were still the primaries when
+// it had: what was published is then what every listener's fence covers. Of a Cluster it is the primary that has been one
+// the longest: who has just joined others may not listen to yet. With Sentinels or a Cluster it asks a majority
+// afterwards, a round trip; else it costs nothing. Its error is do's, or
 // wraps [ErrTopology], at once where they are in doubt and else after a moment; or is ctx's.
 func (l *Listener) Through(ctx context.Context, do func(redis.UniversalClient) error) error {
 	if l.electorate == nil {
 		return do(l.rdb)
 	}
 	l.mu.Lock()
-	rdb, v, agreed := l.seats.client, l.seats.view, l.seats.agreed
+	rdb, v, agreed, eldest := l.seats.client, l.seats.view, l.seats.agreed, l.seats.eldest
 	l.mu.Unlock()
 	if agreed.IsZero() {
 		return ErrTopology
+	}
+	if c, ok := rdb.(*redis.ClusterClient); ok {
+		primary, err := c.MasterForKey(ctx, eldest)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrTopology, err)
+		}
+		rdb = primary
 	}
 	if err := do(rdb); err != nil {
 		return err

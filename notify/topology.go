@@ -61,6 +61,16 @@ func (v *view) same(other *view) bool {
 	})
 }
 
+// eldest is the primary with a vote that was promoted first.
+func (v *view) eldest() (m member) {
+	for _, other := range v.primaries {
+		if other.votes && (!m.votes || other.epoch < m.epoch) {
+			m = other
+		}
+	}
+	return m
+}
+
 // dissent is a voter's word against a view.
 type dissent struct{ text string }
 
@@ -84,7 +94,8 @@ type seats struct {
 	ballots map[string]*ballot // by voter's id: one that has two addresses has one vote
 	agreed  time.Time          // nobody had been promoted before then whom view does not name; zero: not known
 	client  redis.UniversalClient
-	cause   error // why there is no view
+	eldest  string // a key of the primary that has been one the longest, where keys have slots
+	cause   error  // why there is no view
 }
 
 // count moves agreed: to the oldest answer of those that do answer, if they are a majority. One would do for which a
@@ -146,6 +157,7 @@ func (l *Listener) look() (*view, error) {
 
 // adopt listens to the primaries of v. The stream is not live.
 func (l *Listener) adopt(v *view) {
+	eldest := tagOf(v.eldest().slot)
 	l.stream.Lock()
 	defer l.stream.Unlock()
 	l.mu.Lock()
@@ -164,7 +176,8 @@ func (l *Listener) adopt(v *view) {
 	}
 	l.primaries = next
 	client := l.seats.client
-	l.seats = seats{view: v, since: time.Now(), ballots: make(map[string]*ballot), client: l.electorate.client(v, l.slots)}
+	l.seats = seats{view: v, since: time.Now(), ballots: make(map[string]*ballot), client: l.electorate.client(v, l.slots),
+		eldest: eldest}
 	l.mu.Unlock()
 	if client != nil {
 		_ = client.Close() // what is being loaded through it fails, and is loaded by other means
