@@ -116,7 +116,7 @@ func (l *Listener) selects() bool { return len(l.opts.DBs) > 1 || l.opts.DBs[0] 
 // databases are those to mark.
 func (s *session) databases(ctx context.Context) ([]int, error) {
 	if s.l.clustered {
-		return nil, nil // one database, which is swapped with no other; a marker would be in one slot, on one primary
+		return nil, nil // databases are not swapped there; a marker would be in one slot, on one primary
 	}
 	if s.l.opts.DBs[0] != AllDBs {
 		return s.l.opts.DBs, nil

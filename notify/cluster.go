@@ -48,7 +48,7 @@ func clusterSource(c *redis.ClusterOptions, opts *Options) (source, error) {
 		return source{}, fmt.Errorf("%w: the client has ClusterOptions.ClusterSlots, so that nobody votes on who is a primary: "+
 			"give a client of a Redis Cluster", ErrUnsupported)
 	case len(opts.DBs) > 1 || len(opts.DBs) == 1 && opts.DBs[0] != 0:
-		return source{}, fmt.Errorf("notify: Options.DBs is %v: a Redis Cluster has database 0 alone: leave DBs nil", opts.DBs)
+		return source{}, fmt.Errorf("notify: Options.DBs is %v: go-redis speaks to database 0 of a Cluster alone: leave DBs nil", opts.DBs)
 	}
 	server := func(addr string) redis.Options {
 		o := redis.Options{Addr: addr, NodeAddress: addr}

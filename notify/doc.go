@@ -64,7 +64,7 @@
 //
 // Where Redis lets somebody promote without votes (CLUSTER FAILOVER TAKEOVER, SENTINEL FAILOVER) there is no majority to
 // ask; all that answer are asked, and the first that has heard of it ends the stream. What is published on a channel of a Cluster
-// comes once from every primary. There are no markers in a Cluster: it has one database, and a flush without RESP3 is not found.
+// comes once from every primary. There are no markers in a Cluster: no databases are swapped there, and a flush without RESP3 is not found.
 //
 // # What is not promised
 //
