@@ -278,6 +278,7 @@ func (t *table) takeSlots(slots []redis.ClusterSlot, origin string) {
 			}
 		}
 	}
+	slices.SortFunc(t.slots, func(a, b redis.ClusterSlot) int { return cmp.Compare(a.Start, b.Start) })
 }
 
 // clusterInfo reads the reply to CLUSTER INFO.

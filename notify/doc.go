@@ -74,6 +74,9 @@
 //     second flush for its sake; readers are not.
 //   - Of a Cluster, who joins or comes back without an election, and a promotion by force that raises no term, are found by the next view
 //     only, within AuditEvery. Until then what a redirected client writes there is not heard.
+//   - A slot that Valkey 9 or Redis 8.4 moves with its keys at once is answered for by its former owner until that has heard of it, a
+//     moment later. The next view finds the move, which is a gap, so that what was read in between falls within AuditEvery, which a
+//     fence does not wait for. On servers from version 8 on every moved slot is a gap, one for all that moved between two views.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
 //   - Without RESP3 (a proxy, an ACL that forbids CLIENT TRACKING) a flush is found by the audit alone.
 //   - What a user may not do is not proven; [Status].Reasons lists it in words.

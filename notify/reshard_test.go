@@ -22,7 +22,7 @@ func keysOf(tag string, n int) (keys []string) {
 }
 
 // A slot that moves to a node without slots is heard at both ends; that node has a term of its own then, which is a gap, and
-// a second slot is none. The client of Primaries follows nobody, and knows before long.
+// a second slot is none where keys go one by one. The client of Primaries follows nobody, and knows before long.
 // Seen to fail where only primaries with slots are members, and without amend of the slots.
 func TestMovedSlots(t *testing.T) {
 	leak.Check(t)
@@ -79,6 +79,13 @@ func TestMovedSlots(t *testing.T) {
 	c.MoveSlot(t, c.Slot(t, k), from, to)
 	if err := to.Client(t).Set(testContext(t), k, "w", 0).Err(); err != nil {
 		t.Fatal(err)
+	}
+	if _, version, err := to.Version(); err != nil {
+		t.Fatal(err)
+	} else if movesAtOnce(version) {
+		r.awaitEvent(t, "gap topology", 2)
+		t.Logf("NOT RUN: %s may move a slot with its keys at once, so that every move is a gap", version)
+		return
 	}
 	eventually(t, "the client knows where the slot is", func() bool {
 		v, err := primaries.Get(testContext(t), k).Result()

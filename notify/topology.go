@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ type member struct {
 	slot     int    // one of those it has, if it votes
 }
 
-// same reports whether nobody was promoted or joined between v and other. Slots may have moved: their keys' events tell.
+// same reports whether nobody was promoted or joined between v and other. Slots may have moved: see movedAtOnce.
 func (v *view) same(other *view) bool {
 	return v.term == other.term && slices.EqualFunc(v.primaries, other.primaries, func(a, b member) bool {
 		return a.id == b.id && a.addr == b.addr && a.epoch == b.epoch && a.votes == b.votes
@@ -248,10 +249,31 @@ func (l *Listener) watch(v *view) error {
 			continue
 		case !v.same(seen) || v.quiet && !seen.quiet:
 			return dissentf("the primaries were %s and are %s", v, seen)
+		case l.movedAtOnce(v, seen):
+			return dissentf("slots have other owners than %s", v)
 		}
 		l.amend(v, seen, began)
 		ask(seen.voters)
 	}
+}
+
+// movedAtOnce reports whether slots have other owners in seen than in v, and may have moved with all their keys (Valkey 9,
+// Redis 8.4): until the former owner heard of it, it answered with what was, and that is to fall. Elsewhere keys move one by
+// one, and it has none left by then.
+func (l *Listener) movedAtOnce(v, seen *view) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	able := func(p *primary) bool { return movesAtOnce(p.version) }
+	return slices.ContainsFunc(l.primaries, able) && !slices.EqualFunc(v.slots, seen.slots, func(a, b redis.ClusterSlot) bool {
+		return a.Start == b.Start && a.End == b.End && a.Nodes[0].ID == b.Nodes[0].ID
+	})
+}
+
+// movesAtOnce errs on the safe side: Valkey 8 and Redis 8.0 do not yet.
+func movesAtOnce(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 8
 }
 
 // slots are the view's as they are now.
