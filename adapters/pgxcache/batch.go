@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // sendBatch sends b on a transaction's behalf, or by itself if on is nil. done is called once its results are closed, or
@@ -18,18 +20,18 @@ func (u *use) sendBatch(ctx context.Context, on runner, b *pgx.Batch, done func(
 }
 
 func (u *use) openBatch(ctx context.Context, on runner, b *pgx.Batch, r *batchResults) error {
-	texts := make([]string, len(b.QueuedQueries))
+	texts, calls := make([]string, len(b.QueuedQueries)), make([]call, len(b.QueuedQueries))
 	for i, q := range b.QueuedQueries {
 		c, err := parse(ctx, q.SQL, q.Arguments, u.conn(ctx))
 		if err != nil {
 			return err
 		}
-		texts[i], q.Arguments = c.sql, c.given
+		texts[i], calls[i], q.Arguments = c.sql, c, c.given
 	}
 	if begins(b) && !u.InTx() && u.Plain(ctx, texts[0], "") {
-		texts = texts[1:]
+		texts, calls = texts[1:], calls[1:]
 	}
-	all, err := u.AnalyseAll(ctx, texts)
+	all, err := u.AnalyseAll(ctx, texts, func(i int, st *sqlengine.Statement) sqlengine.Row { return calls[i].row(st) })
 	if err != nil {
 		return err
 	}

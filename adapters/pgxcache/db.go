@@ -60,6 +60,13 @@ func (db *DB) Touch(ctx context.Context, tables ...string) error {
 	return db.engine.Touch(ctx, tables...)
 }
 
+// TouchRows is [DB.Touch] for rows of one table, by their primary keys: integers, or UUIDs as texts or [16]byte. What was
+// read of other rows alone stays. Without keys it says that rows were added and none changed. Of a table whose rows are
+// not told apart, and for keys of other types, everything falls, as with Touch.
+func (db *DB) TouchRows(ctx context.Context, table string, keys ...any) error {
+	return db.engine.TouchRows(ctx, table, keys...)
+}
+
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
 // database by other ways. Tables are named as for [DB.Touch]; a view stands for what it reads.
 func (db *DB) Names(ctx context.Context, tables ...string) ([]invalidate.Name, error) {

@@ -354,8 +354,18 @@ func TestContext(t *testing.T) {
 	if err := db.Touch(t.Context(), "nope"); !errors.Is(err, sqlcache.ErrUnknownTable) {
 		t.Error(err)
 	}
-	if names, err := db.Names(t.Context(), "items"); err != nil || len(names) != 2 {
-		t.Error(names, err)
+	names, err := db.Names(t.Context(), "items")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, write := range []string{"UPDATE items SET price = 6 WHERE id = 1", "UPDATE items SET price = 6"} {
+		rec, _ := db.tracker.Record(t.Context())
+		rec.DependOn(names...)
+		valid, _ := rec.Seal()
+		must(t, db, write)
+		if _, s := valid.Check(0); s != invalidate.Fallen {
+			t.Errorf("what depends on the table's names did not fall with %s: %v", write, s)
+		}
 	}
 	if e := db.Explain(q); !e.Cached || e.Reads[0] != "public.items" {
 		t.Error(e)

@@ -35,6 +35,9 @@ func (r *result) Size() int64 {
 	return int64(n)
 }
 
+// Len is the number of rows.
+func (r *result) Len() int { return r.rows }
+
 // late is an error that pgx tells by Rows.Err, and not when the query is sent.
 type late struct{ error }
 

@@ -72,7 +72,7 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 	if !ok {
 		return nil, nil
 	}
-	ans, err := db.engine.Ask(ctx, st, string(key), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
+	ans, err := db.engine.Ask(ctx, st, string(key), c.row(st), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
 		return l.(*link).fetch(ctx, db.opts, sql, c.with(own))
 	})
 	if err != nil {
@@ -114,7 +114,7 @@ func (u *use) open(ctx context.Context, on runner, sql string, args []any, done 
 	}
 	u.Pass(ctx, st)
 	s := &streamed{done: done}
-	s.finish, err = u.around(ctx, on, st, func(r runner) (err error) {
+	s.finish, err = u.around(ctx, on, st.About(c.row(st)), func(r runner) (err error) {
 		s.Rows, err = r.Query(ctx, sql, c.given...)
 		return err
 	})
@@ -133,7 +133,7 @@ func (u *use) exec(ctx context.Context, on runner, sql string, args []any) (tag 
 	if err != nil {
 		return tag, err
 	}
-	finish, err := u.around(ctx, on, st, func(r runner) (err error) {
+	finish, err := u.around(ctx, on, st.About(c.row(st)), func(r runner) (err error) {
 		tag, err = r.Exec(ctx, sql, c.given...)
 		return err
 	})

@@ -7,6 +7,27 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
+// rowOf is the row that st is about.
+func rowOf(st *sqlengine.Statement, args []driver.NamedValue) sqlengine.Row {
+	return st.Row(len(args), func(i int) any {
+		if args[i].Name != "" {
+			return nil
+		}
+		return args[i].Value
+	})
+}
+
+// about is st as a write of one row, if it is. A first argument that is no value may be an option of the driver's, of
+// which another text and other arguments come.
+func about(st *sqlengine.Statement, args []driver.NamedValue) *sqlengine.Statement {
+	if len(args) > 0 {
+		if _, _, ok := sqlengine.AppendArg(nil, args[0].Value, false); !ok {
+			return st
+		}
+	}
+	return st.About(rowOf(st, args))
+}
+
 // appendArgs writes args with their names, and returns them with what the caller may change copied.
 func appendArgs(dst []byte, args []driver.NamedValue, dates bool) (_ []byte, _ []driver.NamedValue, ok bool) {
 	shared := true // with the caller

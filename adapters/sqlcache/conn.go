@@ -119,7 +119,7 @@ func (c *conn) answer(ctx context.Context, st *sqlengine.Statement, query string
 	}
 	c.Pass(ctx, st)
 	var rows driver.Rows
-	finish, err := c.around(ctx, st, func(r *real) error {
+	finish, err := c.around(ctx, about(st, args), func(r *real) error {
 		var err error
 		rows, err = run(r, ctx, query, args)
 		return err
@@ -141,7 +141,7 @@ func (c *conn) ask(ctx context.Context, st *sqlengine.Statement, query string, a
 		return nil, nil
 	}
 	opts := c.Engine.Options()
-	ans, err := c.Engine.Ask(ctx, st, string(enc), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
+	ans, err := c.Engine.Ask(ctx, st, string(enc), rowOf(st, args), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
 		r := l.(*real)
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -180,7 +180,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 func (c *conn) execute(ctx context.Context, st *sqlengine.Statement, query string, args []driver.NamedValue) (driver.Result, error) {
 	var res driver.Result
-	finish, err := c.around(ctx, st, func(r *real) error {
+	finish, err := c.around(ctx, about(st, args), func(r *real) error {
 		var err error
 		res, err = r.run(ctx, query, args)
 		return err

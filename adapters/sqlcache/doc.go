@@ -38,6 +38,18 @@
 // it took for a read and was a write, of a view that somebody has made call a function, is told of when the new one has been
 // read.
 //
+// # Single rows
+//
+// A statement on one table whose WHERE says that its primary key is a value, and beside that at most that further columns
+// are values or are or are not NULL, joined by AND, is about one row: a SELECT of plain columns, an UPDATE or a DELETE.
+// Such a write, by whichever text, makes fall what was read of that row and what was read of more than one row, and leaves
+// what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes fall what
+// was read of many rows or gave none. The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
+// of a Go type that can mean nothing else. All other statements are about whole tables, and so are those on tables where a
+// write may come back to other rows by triggers, by foreign keys or by heirs and partitions. [Connector.Explain] tells by
+// which column, [Connector.TouchRows] announces rows that were written around sqlcache. Marks stand for whole tables:
+// while one of its rows is being committed to, no row of the table is stored.
+//
 // # What passes by
 //
 // Transactions read the database. So does a sql.Conn after its first statement that memory did not answer, for its

@@ -8,6 +8,7 @@ type Explanation struct {
 	Why    string   // if not: the reason
 	Reads  []string // the base tables that answers depend on, as schema.table
 	Writes []string // the tables that fall with it; "*" for all
+	ByRow  string   // the primary key by which it is about one row, and other rows of the table are not concerned; or ""
 }
 
 func (e Explanation) String() string {
@@ -22,6 +23,9 @@ func (e Explanation) String() string {
 	}
 	if len(e.Writes) > 0 {
 		b.WriteString("; writes " + strings.Join(e.Writes, ", "))
+	}
+	if e.ByRow != "" {
+		b.WriteString("; one row by its " + e.ByRow)
 	}
 	return b.String()
 }

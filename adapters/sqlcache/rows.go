@@ -55,6 +55,8 @@ type result struct {
 
 func (r *result) Size() int64 { return r.bytes }
 
+func (r *result) Len() int { return len(r.values) / max(1, len(r.names)) }
+
 const valueOverhead = 16 // an interface
 
 // collect reads rows to their end, within the caps, and closes them. Only a clean end counts. Beyond the caps stop is called

@@ -174,14 +174,17 @@ func (s *shop) show(ctx context.Context, out io.Writer) error {
 	}{
 		{"first read: from the database", "", price, 2, 5, false},
 		{"again: from memory", "", price, 2, 5, true},
+		{"another product", "", price, 1, 2, false},
 		{"another table", "", sold, 2, 2, false},
 		{"a view over both", "", best, "ink", 2, false},
 		{"the view again: from memory", "", best, "ink", 2, true},
-		{"a new price: what read products has fallen", "UPDATE products SET price = 6 WHERE id = 2", price, 2, 6, false},
+		{"a new price: what read that row has fallen", "UPDATE products SET price = 6 WHERE id = 2", price, 2, 6, false},
+		{"what read another row has not", "", price, 1, 2, true},
 		{"orders have not", "", sold, 2, 2, true},
 		{"the view has", "", best, "ink", 2, false},
 		{"a new order", "INSERT INTO orders VALUES (4, 2)", best, "ink", 3, false},
 		{"prices have not fallen", "", price, 2, 6, true},
+		{"all prices at once: what read products has", "UPDATE products SET price = price + 1", price, 1, 3, false},
 	}
 	for _, st := range steps {
 		if st.do != "" {
@@ -206,7 +209,8 @@ func (s *shop) show(ctx context.Context, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out, "\nWhat sqlcache makes of statements:")
-	for _, q := range []string{price, best, "SELECT * FROM orders WHERE id > random()", "DELETE FROM orders", "DROP TABLE orders"} {
+	for _, q := range []string{price, best, "SELECT * FROM orders WHERE id > random()", "UPDATE products SET price = 7 WHERE id = 1",
+		"DELETE FROM orders", "DROP TABLE orders"} {
 		fmt.Fprintf(out, "  %s\n    %v\n", strings.Join(strings.Fields(q), " "), s.cache.Explain(q))
 	}
 	st := s.cache.Stats()

@@ -30,6 +30,7 @@ type rawRelation struct {
 	flushes      string // why a write to it may change anything
 	atOnce       bool   // what is written to it cannot be rolled back
 	policy       string // what its policies ask at every use of it
+	key          rowKey
 }
 
 // rawHazard is a type by whose values a function of a user runs: whoever names it may write anything, and so may who
@@ -52,6 +53,7 @@ type rawFunction struct {
 	purity    purity
 	own       bool // made by a user, not brought along by the server
 	attribute bool // may be called as a.name
+	aggregate bool
 }
 
 // catalog is what is known of a database at one time. It never changes.
@@ -64,6 +66,7 @@ type catalog struct {
 	foreign     []*relation // whose names are not ASCII: how such names are folded is the server's business
 	functions   map[string]rawFunction
 	attributes  map[string]bool
+	aggregates  map[string]bool
 	hazards     map[string]bool
 	danger      string
 	harmless    map[string]bool // Options.ReadOnlyFunctions
@@ -81,6 +84,7 @@ type relation struct {
 	bases        []*relation // what a read of it reads: itself, or a view's tables
 	falls        []*relation // what a write to it changes: itself or a view's tables, cascades, partitions, triggers
 	atOnce       bool
+	key          rowKey // none where a write to one row may change others of the table
 	expanding    bool
 	expanded     bool
 }
@@ -104,7 +108,7 @@ var printSeed = maphash.MakeSeed()
 func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	cat := &catalog{
 		dialect: d, scope: in.scope, same: in.same, danger: in.danger, byName: map[string][]*relation{},
-		functions: map[string]rawFunction{}, attributes: map[string]bool{}, hazards: map[string]bool{},
+		functions: map[string]rawFunction{}, attributes: map[string]bool{}, aggregates: map[string]bool{}, hazards: map[string]bool{},
 		print: maphash.String(printSeed, fmt.Sprintf("%+v", *in)),
 	}
 	if opts.Scope != "" {
@@ -131,6 +135,9 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 		if f.attribute {
 			cat.attributes[name] = true
 		}
+		if f.aggregate {
+			cat.aggregates[name] = true
+		}
 	}
 	columns := map[[2]string]string{}
 	for _, h := range in.hazards {
@@ -146,7 +153,7 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	at := map[[2]string]*relation{}
 	for _, r := range in.relations {
 		rel := &relation{schema: r.schema, name: r.name, def: r.view, isView: r.isView, unkept: r.unkept,
-			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy}
+			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy, key: r.key}
 		list = append(list, rel)
 		at[[2]string{r.schema, r.name}] = rel
 		cat.byName[fold(r.name)] = append(cat.byName[fold(r.name)], rel)
@@ -280,11 +287,17 @@ func (cat *catalog) spread(list []*relation, at map[[2]string]*relation, in *raw
 				r.falls = append(r.falls, x)
 			}
 			for _, y := range next[x] {
+				if y == r { // by way of others
+					r.key = rowKey{}
+				}
 				if !seen[y] {
 					seen[y] = true
 					todo = append(todo, y)
 				}
 			}
+		}
+		if r.isView || r.flushes != "" || r.unkept != "" || !ascii(r.key.column) {
+			r.key = rowKey{}
 		}
 	}
 }

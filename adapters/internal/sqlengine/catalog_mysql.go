@@ -162,6 +162,9 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 		}
 		in.relations = append(in.relations, rel)
 	}
+	if err := d.keys(ctx, q, user, in); err != nil {
+		return nil, err
+	}
 	rows, err = q.Query(ctx, `SELECT CONSTRAINT_SCHEMA, TABLE_NAME, UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME,
 		UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS ORDER BY 1, 2`)
 	if err != nil {
@@ -192,6 +195,27 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 		in.functions = append(in.functions, rawFunction{name: r[0], purity: anything, own: true})
 	}
 	return in, nil
+}
+
+var mysqlIntegers = fields("tinyint smallint mediumint int bigint")
+
+// keys finds the primary keys of one column.
+func (mysql) keys(ctx context.Context, q Querier, user string, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, MAX(COLUMN_NAME), MAX(DATA_TYPE) FROM information_schema.COLUMNS
+		WHERE TABLE_SCHEMA `+user+` AND COLUMN_KEY = 'PRI' GROUP BY 1, 2 HAVING COUNT(*) = 1 ORDER BY 1, 2`)
+	if err != nil {
+		return err
+	}
+	keys := map[[2]string]rowKey{}
+	for _, r := range rows {
+		if mysqlIntegers[strings.ToLower(r[3])] {
+			keys[[2]string{r[0], r[1]}] = rowKey{r[2], integers}
+		}
+	}
+	for i, r := range in.relations {
+		in.relations[i].key = keys[[2]string{r.schema, r.name}]
+	}
+	return nil
 }
 
 // shape is made of sums by the server: there may be many columns. A sum has no order, so nothing needs sorting. A

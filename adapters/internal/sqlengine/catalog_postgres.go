@@ -14,7 +14,7 @@ func Postgres() Dialect { return postgres{} }
 func (postgres) Name() string { return "postgres" }
 
 func (postgres) syntax() syntax {
-	return syntax{dollarQuotes: true, nested: true, carriage: true, longest: 63}
+	return syntax{ansiQuotes: true, dollarQuotes: true, nested: true, carriage: true, longest: 63}
 }
 
 // postgresSettled are stable by the catalog, for they heed the session's settings, which are the same on all
@@ -167,13 +167,18 @@ func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
 	return nil
 }
 
+var postgresKeys = map[string]keyKind{"smallint": integers, "integer": integers, "bigint": integers, "uuid": uuids}
+
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
 		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,
 		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text,
 		CASE WHEN c.relrowsecurity THEN coalesce((SELECT 'select ' || string_agg(concat_ws(', ', pg_get_expr(p.polqual, c.oid),
-			pg_get_expr(p.polwithcheck, c.oid)), ', ' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid), '') ELSE '' END
+			pg_get_expr(p.polwithcheck, c.oid)), ', ' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid), '') ELSE '' END,
+		coalesce(k.attname, ''), coalesce(k.atttypid::regtype::text, '')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1 AND c.relkind = 'r'
+		LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[0]
 		WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%'
 		AND n.nspname <> 'information_schema' ORDER BY 1, 2`)
 	if err != nil {
@@ -182,7 +187,7 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	in.relations = append(in.relations, rawRelation{schema: "information_schema", name: "information_schema",
 		unkept: "a system table", flushes: "a system table"})
 	for _, r := range rows {
-		rel := rawRelation{schema: r[0], name: r[1], policy: r[7]}
+		rel := rawRelation{schema: r[0], name: r[1], policy: r[7], key: rowKey{r[8], postgresKeys[r[9]]}}
 		switch kind := r[2]; {
 		case r[0] == "pg_catalog":
 			rel.unkept, rel.flushes = "a system table", "a system table"
@@ -224,7 +229,7 @@ func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 
 // triggers are also what else runs at a write: defaults and checks that call something.
 func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname, 
+	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname,
 		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), '')
 		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
@@ -268,7 +273,7 @@ func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {
 		return err
 	}
 	for _, r := range rows {
-		f := rawFunction{name: r[0], own: r[4] == "true"}
+		f := rawFunction{name: r[0], own: r[4] == "true", aggregate: r[3] == "a"}
 		if f.own {
 			f.purity = d.made(r[0], r[1], r[2], r[3])
 			f.attribute = r[5] == "true"

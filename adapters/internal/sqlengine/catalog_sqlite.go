@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ func SQLite() Dialect { return sqlite{} }
 func (sqlite) Name() string { return "sqlite" }
 
 func (sqlite) syntax() syntax {
-	return syntax{backquote: true, bracket: true, colonParams: true, stringsAsName: true}
+	return syntax{ansiQuotes: true, backquote: true, bracket: true, colonParams: true, stringsAsName: true}
 }
 
 // sqlitePure are SQLite's own functions that give the same for the same. Those of dates are not among them: a string
@@ -122,6 +123,8 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 				rel.unkept, rel.flushes = "a virtual table", "a virtual table"
 			case sqliteFilled(tokens):
 				rel.flushes = "a default or a check that calls a function"
+			case !slices.ContainsFunc(tokens, func(t token) bool { return t.is("conflict") }): // REPLACE takes other rows away
+				rel.key.kind = integers
 			}
 			in.relations = append(in.relations, rel)
 		}
@@ -129,6 +132,9 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 	for _, name := range []string{"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"} {
 		in.relations = append(in.relations, rawRelation{schema: "main", name: name, unkept: "a system table",
 			flushes: "a system table"})
+	}
+	if err := sqliteKeys(ctx, q, in); err != nil {
+		return nil, err
 	}
 	rows, err = q.Query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master m,
 		pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY 1, 2`)
@@ -147,6 +153,28 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 		}
 	}
 	return in, nil
+}
+
+// sqliteKeys finds the primary keys of one column, of those that may have one.
+func sqliteKeys(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT m.name, max(c.name), max(c.type) FROM sqlite_master m, pragma_table_info(m.name) c
+		WHERE m.type = 'table' AND c.pk > 0 GROUP BY 1 HAVING count(*) = 1 ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	keys := map[string]string{}
+	for _, r := range rows {
+		if strings.Contains(strings.ToUpper(r[2]), "INT") { // its affinity is INTEGER ("Datatypes In SQLite", 3.1)
+			keys[r[0]] = r[1]
+		}
+	}
+	for i := range in.relations {
+		r := &in.relations[i]
+		if r.key.column = keys[r.name]; r.key.column == "" {
+			r.key = rowKey{}
+		}
+	}
+	return nil
 }
 
 // sqliteFilled reports whether a table's definition calls a function that may write: one that a program registered.

@@ -173,32 +173,73 @@ func (e *Engine) Stats() Stats {
 // named as name or schema.name; what falls with them falls as well. Without tables everything falls. See
 // [invalidate.Tracker.Touch].
 func (e *Engine) Touch(ctx context.Context, tables ...string) error {
-	if len(tables) == 0 {
-		if _, err := e.catalog(ctx); err != nil {
-			return err
-		}
-		return e.tracker.Touch(ctx, e.marks.names([]string{allTables, catalogTag})...)
-	}
 	cat, err := e.catalog(ctx)
 	if err != nil {
 		return err
 	}
-	var names []invalidate.Name
+	items := everything
+	if len(tables) > 0 {
+		items = nil
+	}
 	for _, t := range tables {
 		found, err := cat.resolve(t)
 		if err != nil {
 			return err
 		}
 		for _, r := range found {
-			if r.flushes != "" {
-				names = append(names, e.marks.names([]string{allTables, catalogTag})...)
-			}
-			for _, f := range r.falls {
-				names = append(names, cat.name(f.tag()))
-			}
+			items = append(items, r.whole()...)
 		}
 	}
-	return e.tracker.Touch(ctx, names...)
+	return e.tracker.Touch(ctx, e.marks.names(items)...)
+}
+
+// TouchRows is Touch for rows of one table by their primary keys. Without keys: rows were added, and none changed.
+func (e *Engine) TouchRows(ctx context.Context, table string, keys ...any) error {
+	cat, err := e.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := cat.resolve(table)
+	if err != nil {
+		return err
+	}
+	var items []string
+	for _, r := range found {
+		items = append(items, r.rows(keys)...)
+	}
+	return e.tracker.Touch(ctx, e.marks.names(compact(items))...)
+}
+
+// whole are the items of a write to all of r.
+func (r *relation) whole() (items []string) {
+	if r.flushes != "" {
+		items = append(items, everything...)
+	}
+	for _, f := range r.falls {
+		items = append(items, f.tag())
+	}
+	return items
+}
+
+// rows are the items of a write to rows of r.
+func (r *relation) rows(keys []any) (items []string) {
+	if r.key.kind == noKey {
+		return r.whole()
+	}
+	items = append(items, someRows(r.tag()))
+	for _, k := range keys {
+		row := RowOf(k)
+		if row.kind != r.key.kind {
+			return r.whole()
+		}
+		items = append(items, oneRow(r.tag(), row))
+	}
+	for _, f := range r.falls {
+		if f != r {
+			items = append(items, f.tag())
+		}
+	}
+	return items
 }
 
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
@@ -216,7 +257,7 @@ func (e *Engine) Names(ctx context.Context, tables ...string) ([]invalidate.Name
 		}
 		for _, r := range found {
 			for _, b := range r.bases {
-				names = append(names, cat.name(b.tag()))
+				names = append(names, cat.name(b.tag()), cat.name(someRows(b.tag())))
 			}
 		}
 	}

@@ -8,6 +8,7 @@ type Explanation struct {
 	Why    string
 	Reads  []string
 	Writes []string
+	ByRow  string
 }
 
 // Explain says whether answers to query are kept, on what they depend, and if not, why not. It runs nothing; without a
@@ -18,7 +19,10 @@ func (e *Engine) Explain(query string) Explanation {
 		return Explanation{Why: "the catalog cannot be read: " + err.Error()}
 	}
 	st := a.of(query)
-	x := Explanation{Cached: st.class == reads, Why: st.why, Reads: st.tables, Writes: st.written}
+	x := Explanation{Cached: st.class == reads, Why: st.why, Reads: st.tables, Writes: tablesOf(st.written)}
+	if st.single != nil {
+		x.ByRow = st.single.column
+	}
 	if st.class == flushes {
 		x.Writes = []string{allTables}
 	}

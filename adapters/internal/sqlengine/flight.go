@@ -13,12 +13,14 @@ import (
 // Answer is what an adapter keeps of one query. It is never changed after it is made.
 type Answer interface {
 	Size() int64 // in bytes
+	Len() int    // rows
 }
 
 // refusal is an answer that is not here: who asked asks by himself.
 type refusal uint8
 
 func (refusal) Size() int64 { return 0 }
+func (refusal) Len() int    { return 0 }
 
 const (
 	TooLarge refusal = iota // what a [Fetch] returns for an answer beyond the caps
@@ -42,10 +44,10 @@ type loadKey struct{}
 
 // Ask returns the answer from memory or by a load that all who ask meanwhile share. The load has a connection of its
 // own: who gives up gives up alone. A nil Answer is one that may not be shared: the caller asks for itself. bound is
-// [Use.MayAsk]'s; args stands for all that the answer depends on beside the text.
-func (e *Engine) Ask(ctx context.Context, st *Statement, args string, bound time.Duration, fetch Fetch) (Answer, error) {
+// [Use.MayAsk]'s; args stands for all that the answer depends on beside the text, row is what [Statement.Row] says of it.
+func (e *Engine) Ask(ctx context.Context, st *Statement, args string, row Row, bound time.Duration, fetch Fetch) (Answer, error) {
 	k := key{st, args}
-	load := func(ctx context.Context, k key) (Answer, error) { return e.load(ctx, k.st, fetch) }
+	load := func(ctx context.Context, k key) (Answer, error) { return e.load(ctx, k.st, row, fetch) }
 	var ans Answer
 	var err error
 	if bound > 0 {
@@ -71,8 +73,8 @@ func (e *Engine) Ask(ctx context.Context, st *Statement, args string, bound time
 const marksPatience = 250 * time.Millisecond
 
 // load is one query. Its marks are read while it runs: see marks.
-func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, error) {
-	invalidate.DependOn(ctx, st.deps...)
+func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) (Answer, error) {
+	invalidate.DependOn(ctx, st.dependsOn(row)...)
 	type answer struct {
 		blocked bool
 		err     error
@@ -108,6 +110,8 @@ func (e *Engine) load(ctx context.Context, st *Statement, fetch Fetch) (Answer, 
 	} else if a.blocked || a.err != nil {
 		e.blocked.Add(1)
 		invalidate.NoStore(ctx)
+	} else if ans.Len() == 0 {
+		invalidate.DependOn(ctx, st.deps...) // another row may come
 	}
 	return ans, nil
 }

@@ -46,7 +46,7 @@ type marks struct {
 
 // mark is one writer's claim on some tables.
 type mark struct {
-	tables  []string
+	items   []string // what falls
 	members []string // in Redis; nil when it could not be set (BoundedWrite)
 }
 
@@ -56,25 +56,25 @@ func (m *marks) genKey() string { return "freshet:sql:" + m.scope + ":generation
 // settleTimeout is how long Redis may take over each phase of a write.
 const settleTimeout = 3 * time.Second
 
-// names are what falls with tables.
-func (m *marks) names(tables []string) []invalidate.Name {
-	names := make([]invalidate.Name, 0, len(tables))
-	for _, t := range tables {
-		names = append(names, tableName(m.scope, t))
+// names are what falls as items.
+func (m *marks) names(items []string) []invalidate.Name {
+	names := make([]invalidate.Name, 0, len(items))
+	for _, it := range items {
+		names = append(names, tableName(m.scope, it))
 	}
 	return names
 }
 
-// set claims tables for session until settle. It returns an error when Redis cannot be told.
-func (m *marks) set(ctx context.Context, tables []string, session string) (*mark, error) {
+// set claims the tables of items for session until settle. It returns an error when Redis cannot be told.
+func (m *marks) set(ctx context.Context, items []string, session string) (*mark, error) {
 	m.mu.Lock()
 	m.serial++
 	serial := m.serial
 	m.mu.Unlock()
-	k := &mark{tables: tables}
+	k := &mark{items: items}
 	until := float64(time.Now().Add(m.lease).UnixMilli())
 	var zs []redis.Z
-	for _, t := range tables {
+	for _, t := range tablesOf(items) {
 		member := session + " " + strconv.FormatUint(serial, 36) + " " + t
 		k.members = append(k.members, member)
 		zs = append(zs, redis.Z{Score: until, Member: member})
@@ -88,7 +88,7 @@ func (m *marks) set(ctx context.Context, tables []string, session string) (*mark
 		if m.plan.Out.Has(guard.Before) {
 			return nil
 		}
-		return m.tracker.Touch(ctx, m.names(tables)...)
+		return m.tracker.Touch(ctx, m.names(items)...)
 	})
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (m *marks) settle(k *mark) error {
 		if m.plan.Out.Has(guard.After) {
 			return m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
 		}
-		err := m.tracker.Touch(ctx, m.names(k.tables)...)
+		err := m.tracker.Touch(ctx, m.names(k.items)...)
 		m.plan.At("touched")
 		if err == nil && k.members != nil {
 			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
@@ -236,7 +236,7 @@ func (m *marks) settleAll(ctx context.Context) error {
 	m.unsettled = nil
 	m.mu.Unlock()
 	for i, k := range todo {
-		err := m.tracker.Touch(ctx, m.names(k.tables)...)
+		err := m.tracker.Touch(ctx, m.names(k.items)...)
 		if err == nil && k.members != nil {
 			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
 		}

@@ -29,8 +29,9 @@ type Statement struct {
 	taints   bool              // the connection is another one afterwards: settings, temporary tables, locks
 	local    bool              // a setting that ends with the transaction
 	tables   []string          // base tables read
-	written  []string          // tables written, with all that falls with them; allTables alone: any
+	written  []string          // what falls, as items: tables with all that falls with them; allTables alone: any
 	deps     []invalidate.Name // what a kept answer falls with
+	single   *single           // it is about one row; nil: about whole tables
 	atOnce   bool              // commits by itself even inside a transaction, or cannot be rolled back
 	loose    bool              // may begin or end a transaction unseen
 	ddl      bool
@@ -101,8 +102,7 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 		all.taints = all.taints || st.taints
 		all.atOnce = all.atOnce || st.atOnce
 	}
-	slices.Sort(all.written)
-	all.written = slices.Compact(all.written)
+	all.written = compact(all.written)
 	return all
 }
 
@@ -208,7 +208,10 @@ func (cat *catalog) query(tokens []token) *Statement {
 	}
 	st.deps = append(st.deps, cat.name(allTables))
 	for _, t := range st.tables {
-		st.deps = append(st.deps, cat.name(t))
+		st.deps = append(st.deps, cat.name(t), cat.name(someRows(t)))
+	}
+	if len(f.tables) == 1 {
+		st.single = cat.singleRow(tokens, f.tables[0])
 	}
 	return st
 }
@@ -237,6 +240,16 @@ func (cat *catalog) dml(tokens []token, f finding) *Statement {
 	}
 	slices.Sort(st.written)
 	st.written = slices.Compact(st.written)
+	if len(f.tables) > 1 {
+		return st
+	}
+	table := f.tables[0]
+	others := slices.DeleteFunc(slices.Clone(st.written), func(t string) bool { return t == table.tag() })
+	if cat.newRows(tokens, table) {
+		st.written = append(others, someRows(table.tag()))
+	} else if st.single = cat.singleRow(tokens, table); st.single != nil {
+		st.single.others = others
+	}
 	return st
 }
 

@@ -11,6 +11,7 @@ type tokenKind uint8
 const (
 	word   tokenKind = iota // an identifier or a keyword, unquoted
 	quoted                  // an identifier in quotes of any kind
+	either                  // in double quotes where that may be an identifier or a string
 	text                    // a string
 	number
 	param // a placeholder
@@ -25,7 +26,7 @@ type token struct {
 
 func (t token) is(s string) bool { return t.text == s && (t.kind == word || t.kind == sign) }
 
-func (t token) name() bool { return t.kind == word || t.kind == quoted }
+func (t token) name() bool { return t.kind == word || t.kind == quoted || t.kind == either }
 
 // syntax is in what the dialects' tokens differ.
 type syntax struct {
@@ -37,6 +38,7 @@ type syntax struct {
 	carriage      bool // a carriage return ends a comment
 	backquote     bool // `identifier`
 	bracket       bool // [identifier]
+	ansiQuotes    bool // "identifier", never a string where there is such a column
 	digitNames    bool // identifiers may begin with a digit or a dollar sign
 	colonParams   bool // :name, @name, $name
 	stringsAsName bool // 'x' may stand where an identifier is expected
@@ -73,7 +75,7 @@ func (l *lexer) peek(ahead int) byte {
 }
 
 func (l *lexer) emit(k tokenKind, s string) {
-	if k == quoted || k == word {
+	if k != text {
 		if l.longest > 0 && len(s) > l.longest {
 			l.doubt = "an identifier that the server cuts off"
 		}
@@ -95,7 +97,7 @@ func (l *lexer) next() {
 	case c == '\'':
 		l.quoted(c, text, false)
 	case c == '"':
-		l.quoted(c, quoted, false)
+		l.quoted(c, l.doubleQuotes(), false)
 	case c == '`' && l.backquote:
 		l.quoted(c, quoted, true)
 	case c == '[' && l.bracket:
@@ -126,6 +128,13 @@ func (l *lexer) lineComment() {
 	for l.at < len(l.sql) && l.sql[l.at] != '\n' && !(l.carriage && l.sql[l.at] == '\r') {
 		l.at++
 	}
+}
+
+func (l *lexer) doubleQuotes() tokenKind {
+	if l.ansiQuotes {
+		return quoted
+	}
+	return either
 }
 
 func (l *lexer) comment() {

@@ -70,15 +70,16 @@ func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
 	return u.says(a, query, fresh), nil
 }
 
-// AnalyseAll says what several queries are that are sent as one.
-func (u *Use) AnalyseAll(ctx context.Context, queries []string) (*Statement, error) {
+// AnalyseAll says what several queries are that are sent as one. rows gives the row of each, see [Statement.Row].
+func (u *Use) AnalyseAll(ctx context.Context, queries []string, rows func(i int, st *Statement) Row) (*Statement, error) {
 	a, fresh, err := u.analysis(ctx)
 	if err != nil {
 		return nil, err
 	}
 	parts := make([]*Statement, len(queries))
 	for i, q := range queries {
-		parts[i] = u.says(a, q, fresh)
+		st := u.says(a, q, fresh)
+		parts[i] = st.About(rows(i, st))
 	}
 	return a.cat.union(parts), nil
 }

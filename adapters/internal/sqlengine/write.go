@@ -42,7 +42,7 @@ func (t *tx) tables() []string {
 		}
 		return []string{allTables}
 	}
-	return slices.Sorted(maps.Keys(t.written))
+	return compact(slices.Collect(maps.Keys(t.written)))
 }
 
 // Begin begins a transaction. plain is false where begin, or the commit to come, may do more than that.
@@ -128,7 +128,7 @@ func (u *Use) Rollback(rollback func() error) (err error) {
 	defer func() { u.over(err) }()
 	err = u.Saw(rollback())
 	if u.tx.raw {
-		if serr := u.Engine.marks.settle(&mark{tables: everything}); serr != nil {
+		if serr := u.Engine.marks.settle(&mark{items: everything}); serr != nil {
 			u.Engine.warn("a write is announced later", serr)
 		}
 	}
@@ -302,7 +302,7 @@ func (u *Use) protect(ctx context.Context, tables []string, ran, runs *analysis)
 		if e.opts.OnRedisDown == FailWrite {
 			return nil, fmt.Errorf("%w (Options.OnRedisDown can let it go on): %w", ErrNotMarked, err)
 		}
-		m = &mark{tables: tables}
+		m = &mark{items: tables}
 	}
 	if slices.Contains(tables, allTables) {
 		e.flushed.Add(1)
@@ -326,7 +326,7 @@ func (u *Use) protect(ctx context.Context, tables []string, ran, runs *analysis)
 		serr := e.marks.settle(m)
 		if !holds() {
 			e.flushed.Add(1)
-			serr = errors.Join(serr, e.marks.settle(&mark{tables: []string{allTables}}))
+			serr = errors.Join(serr, e.marks.settle(&mark{items: []string{allTables}}))
 		}
 		if serr != nil {
 			// What was written is written, and stays out of everybody's memory while the mark stands.

@@ -1,0 +1,205 @@
+package sqlengine
+
+import (
+	"database/sql/driver"
+	"encoding/hex"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gofreshet/freshet/invalidate"
+)
+
+// A statement that names one row of one table by its primary key is told from those that are about the whole table. A
+// write falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that.
+// A write of single rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
+// with the first, what read one row with its own alone; and as no other write may add a row to an empty answer, an
+// empty answer falls with the first as well. Marks are set for tables: while one stands nobody stores any row.
+
+// rowMark parts a table's tag from what of it is meant. No name of a table has a zero byte.
+const rowMark = "\x00"
+
+func someRows(table string) string        { return table + rowMark }
+func oneRow(table string, row Row) string { return table + rowMark + row.text() }
+
+// tableOf is the table of an item.
+func tableOf(item string) string {
+	table, _, _ := strings.Cut(item, rowMark)
+	return table
+}
+
+// tablesOf are the tables of items, each once.
+func tablesOf(items []string) []string {
+	tables := make([]string, 0, len(items))
+	for _, it := range items {
+		tables = append(tables, tableOf(it))
+	}
+	slices.Sort(tables)
+	return slices.Compact(tables)
+}
+
+// mostRows of a transaction are told of one by one; one that writes more has written their tables.
+const mostRows = 128
+
+// compact sorts items, each once, and leaves only whole tables where there are whole ones or too many rows.
+func compact(items []string) []string {
+	whole := map[string]bool{}
+	for _, it := range items {
+		if len(items) > mostRows || !strings.Contains(it, rowMark) {
+			whole[tableOf(it)] = true
+		}
+	}
+	kept := make([]string, 0, len(items))
+	for _, it := range items {
+		if table := tableOf(it); !whole[table] {
+			kept = append(kept, it)
+		}
+	}
+	for table := range whole {
+		kept = append(kept, table)
+	}
+	slices.Sort(kept)
+	return slices.Compact(kept)
+}
+
+// keyKind is the type of a primary key by which rows can be told apart: its values have one text each.
+type keyKind uint8
+
+const (
+	noKey keyKind = iota // none, or one of another type, or a write to one row may change others of the table
+	integers
+	uuids
+)
+
+// rowKey is a table's primary key of one column.
+type rowKey struct {
+	column string
+	kind   keyKind
+}
+
+// Row is the value of a primary key. The zero Row is not known.
+type Row struct {
+	kind   keyKind
+	number int64
+	uuid   string // in its usual form, in lower case
+}
+
+func (r Row) text() string {
+	if r.kind == integers {
+		return strconv.FormatInt(r.number, 10)
+	}
+	return r.uuid
+}
+
+// RowOf is the row whose primary key a statement was given as v. It knows integers, and UUIDs in their usual form.
+// Values of other types are for the driver to understand.
+func RowOf(v any) Row {
+	switch v := v.(type) {
+	case int64:
+		return integer(v)
+	case int:
+		return integer(int64(v))
+	case string:
+		return uuid(v)
+	case [16]byte:
+		b := hex.EncodeToString(v[:])
+		return Row{kind: uuids, uuid: b[:8] + "-" + b[8:12] + "-" + b[12:16] + "-" + b[16:20] + "-" + b[20:]}
+	case nil:
+		return Row{}
+	}
+	return reflected(v)
+}
+
+// reflected is RowOf for named types: those that say their value themselves, and plain integers.
+func reflected(v any) Row {
+	rv := reflect.ValueOf(v)
+	if says, ok := v.(driver.Valuer); ok && rv.Kind() != reflect.Pointer {
+		switch value, _ := says.Value(); value := value.(type) {
+		case int64:
+			return integer(value)
+		case string:
+			return uuid(value)
+		}
+		return Row{}
+	}
+	switch k := rv.Kind(); {
+	case rv.NumMethod() > 0: // a driver may ask them
+	case k >= reflect.Int && k <= reflect.Int64:
+		return integer(rv.Int())
+	case k >= reflect.Uint && k <= reflect.Uint64 && rv.Uint() <= math.MaxInt64:
+		return integer(int64(rv.Uint()))
+	}
+	return Row{}
+}
+
+func integer(n int64) Row { return Row{kind: integers, number: n} }
+
+func uuid(s string) Row {
+	if len(s) != 36 {
+		return Row{}
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return Row{}
+			}
+		default:
+			if !digit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
+				return Row{}
+			}
+		}
+	}
+	return Row{kind: uuids, uuid: strings.ToLower(s)}
+}
+
+// single is what makes a statement one about a single row.
+type single struct {
+	scope  string
+	table  string
+	column string
+	kind   keyKind
+	row    Row      // the text's own, or
+	arg    int      // which argument is the key, from 0
+	args   int      // how many there are
+	others []string // of a write: what falls beside the row
+}
+
+// Row is the row that st is about when it is given n arguments, of which arg gives each, from 0. It is the zero Row for a
+// statement about more than one, and where the arguments do not tell.
+func (st *Statement) Row(n int, arg func(i int) any) Row {
+	s := st.single
+	if s == nil || n != s.args {
+		return Row{}
+	}
+	row := s.row
+	if row == (Row{}) {
+		row = RowOf(arg(s.arg))
+	}
+	if row.kind != s.kind {
+		return Row{}
+	}
+	return row
+}
+
+// About is st as a write of row, or st itself where that is not known or st is no such write.
+func (st *Statement) About(row Row) *Statement {
+	if st.class != writes || st.single == nil || row == (Row{}) {
+		return st
+	}
+	s := st.single
+	return &Statement{class: writes, why: st.why, taints: st.taints, atOnce: st.atOnce,
+		written: append([]string{someRows(s.table), oneRow(s.table, row)}, s.others...)}
+}
+
+// dependsOn is what an answer to st, asked for row, falls with. An empty one falls with more: with st.deps.
+func (st *Statement) dependsOn(row Row) []invalidate.Name {
+	s := st.single
+	if s == nil || row == (Row{}) {
+		return st.deps
+	}
+	return []invalidate.Name{tableName(s.scope, allTables), tableName(s.scope, s.table), tableName(s.scope, oneRow(s.table, row))}
+}

@@ -1,0 +1,258 @@
+package sqltest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofreshet/freshet/internal/leak"
+)
+
+// asking is what reads: a pool or a transaction.
+type asking interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}
+
+// answer is all that a query gives, as one text.
+func answer(t testing.TB, db asking, query string, args ...any) string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query, args...)
+	if err != nil {
+		t.Fatalf("%s %v: %v", query, args, err)
+	}
+	defer rows.Close()
+	cols, _ := rows.Columns()
+	var b strings.Builder
+	for rows.Next() {
+		vals, dest := make([]sql.NullString, len(cols)), make([]any, len(cols))
+		for i := range vals {
+			dest[i] = &vals[i]
+		}
+		if err := rows.Scan(dest...); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&b, vals)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s %v: %v", query, args, err)
+	}
+	return b.String()
+}
+
+// bind writes the placeholders of a query as b's driver wants them.
+func (b base) bind(query string) string {
+	if b.dialect != "postgres" {
+		return query
+	}
+	for n := 1; strings.Contains(query, "?"); n++ {
+		query = strings.Replace(query, "?", fmt.Sprint("$", n), 1)
+	}
+	return query
+}
+
+// rowTables: it and part have rows that are told apart; in the others a write to one row may change another.
+var rowTables = map[string][]string{
+	"": {
+		"CREATE TABLE it (id INTEGER PRIMARY KEY, v INTEGER, note VARCHAR(20), gone INTEGER)",
+		"CREATE TABLE part (id INTEGER PRIMARY KEY, it INTEGER, v INTEGER, FOREIGN KEY (it) REFERENCES it (id) ON DELETE CASCADE)",
+		"CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER, v INTEGER, FOREIGN KEY (up) REFERENCES tree (id) ON DELETE CASCADE)",
+	},
+	"postgres": {
+		"CREATE TABLE moved (id INTEGER PRIMARY KEY, v INTEGER)",
+		"CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE moved SET v = v + 1 WHERE id <> NEW.id; RETURN NEW; END'",
+		"CREATE TRIGGER move AFTER UPDATE ON moved FOR EACH ROW WHEN (NEW.v = 1000) EXECUTE FUNCTION move()",
+		"CREATE TABLE log (id INTEGER, v INTEGER)",
+		"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log VALUES (NEW.id, NEW.v); NEW.id := (NEW.id + 1) % 4; RETURN NEW; END'",
+		"CREATE TRIGGER change BEFORE UPDATE ON it FOR EACH ROW WHEN (NEW.v > 40) EXECUTE FUNCTION change()",
+		"CREATE TRIGGER added BEFORE INSERT ON it FOR EACH ROW EXECUTE FUNCTION change()",
+		"CREATE TABLE made (id INTEGER GENERATED ALWAYS AS (v / 10) STORED PRIMARY KEY, v INTEGER)",
+		"CREATE TABLE elder (id INTEGER PRIMARY KEY, v INTEGER)", "CREATE TABLE heir (extra INTEGER) INHERITS (elder)",
+	},
+	"mysql": {
+		"CREATE TABLE moved (id INTEGER PRIMARY KEY, v INTEGER)",
+		"CREATE TRIGGER move BEFORE UPDATE ON moved FOR EACH ROW SET NEW.id = IF(NEW.v = 1000, 3 - NEW.id, NEW.id)",
+		"CREATE TABLE log (id INTEGER, v INTEGER)",
+		"CREATE TRIGGER added AFTER INSERT ON it FOR EACH ROW INSERT INTO log VALUES (NEW.id, NEW.v)",
+	},
+	"sqlite": {
+		"CREATE TABLE moved (id INTEGER PRIMARY KEY, v INTEGER)",
+		"CREATE TRIGGER move AFTER UPDATE ON moved WHEN NEW.v = 1000 BEGIN UPDATE moved SET v = v + 1 WHERE id <> NEW.id; END",
+		"CREATE TABLE made (id INTEGER PRIMARY KEY, v INTEGER UNIQUE ON CONFLICT REPLACE)",
+	},
+}
+
+// rowReads of table are about the row whose key is the argument, or seem to be.
+var rowReads = []string{
+	"SELECT * FROM it WHERE id = ?",
+	"SELECT it.v, note AS n FROM it WHERE it.id = ? AND gone IS NULL ORDER BY it.id LIMIT 1",
+	"SELECT a.* FROM it AS a WHERE (a.id = ?)",
+	"SELECT count(*), sum(v) FROM it WHERE id = ?",
+	"SELECT v FROM it WHERE id = ? OR v > 40",
+	"SELECT v FROM it WHERE v = ?",
+	"SELECT it FROM part WHERE id = ?",
+	"SELECT v FROM tree WHERE id = ?",
+	"SELECT v FROM moved WHERE id = ?",
+	"SELECT v FROM it WHERE id = ? UNION SELECT v FROM it WHERE id = 1 ORDER BY 1",
+}
+
+var ownReads = map[string][]string{
+	"postgres": {"SELECT it.count FROM it WHERE id = ?", "SELECT v FROM made WHERE id = ?", "SELECT v FROM ONLY it WHERE id = ?",
+		"SELECT v FROM heir WHERE id = ?", "SELECT max(v) FROM log WHERE id = ?", "SELECT v FROM elder WHERE id = ?"},
+	"mysql":  {"SELECT max(v) FROM log WHERE id = ?", `SELECT count(*) FROM it WHERE "id" = ?`, `SELECT v FROM it WHERE "id" = ? ORDER BY v`, "SELECT v FROM it WHERE `ID` = ?"},
+	"sqlite": {"SELECT v FROM made WHERE id = ?", "SELECT v FROM it WHERE rowid = ?", `SELECT v FROM it WHERE "ID" = ?`},
+}
+
+var tableReads = []string{"SELECT count(*), sum(v), min(id), max(gone) FROM it", "SELECT p.id, it.v FROM part p JOIN it ON it.id = p.it ORDER BY 1",
+	"SELECT sum(v), count(*) FROM tree", "SELECT sum(v), sum(id) FROM moved"}
+
+// rowWrites are given two keys and a value, as many as they want.
+var rowWrites = []string{
+	"UPDATE it SET v = {v} WHERE id = {a}",
+	"UPDATE it AS x SET v = v + 1, gone = NULL WHERE (x.id = {a} AND gone IS NULL)",
+	"UPDATE it SET gone = 1 WHERE it.id = {a} AND gone IS NULL",
+	"UPDATE it SET note = 'where' WHERE id = {a}",
+	"UPDATE it SET note = 'x', id = {b} WHERE id = {a}",
+	"UPDATE it SET v = {v} WHERE id > {a}",
+	"UPDATE it SET v = {v} WHERE id = {a} OR id = {b}",
+	"DELETE FROM it WHERE id = {a}",
+	"DELETE FROM it WHERE id = {a} AND gone IS NOT NULL",
+	"INSERT INTO it (id, v) VALUES ({a}, {v})",
+	"INSERT INTO it (v, id) VALUES ({v}, {a}), (1, {b})",
+	"INSERT INTO it (id, v) SELECT id + 3, v FROM it WHERE id = {a}",
+	"INSERT INTO part (id, it, v) VALUES ({a}, {b}, {v})",
+	"DELETE FROM part WHERE id = {a}",
+	"INSERT INTO tree (id, v) VALUES ({a}, {v})",
+	"INSERT INTO tree (id, up, v) VALUES ({a}, {b}, {v})",
+	"DELETE FROM tree WHERE id = {a}",
+	"INSERT INTO moved (id, v) VALUES ({a}, {v})",
+	"UPDATE moved SET v = {v} WHERE id = {a}",
+	"UPDATE moved SET v = 1000 WHERE id = {a}",
+}
+
+var ownWrites = map[string][]string{
+	"postgres": {
+		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+		"UPDATE it SET v = {v} FROM part p WHERE it.id = {a}", "WITH x AS (DELETE FROM it WHERE id = {b}) UPDATE it SET v = {v} WHERE id = {a}",
+		"UPDATE it SET (v, id) = ({v}, {b}) WHERE id = {a}", "UPDATE it SET v = {v} WHERE id = {a} RETURNING id",
+		"INSERT INTO made (v) VALUES ({v})", "UPDATE made SET v = {v} WHERE id = {a}",
+		"INSERT INTO heir (id, v) VALUES ({a}, {v})", "UPDATE heir SET v = {v} WHERE id = {a}", "UPDATE elder SET v = {v} WHERE id = {a}",
+	},
+	"mysql": {
+		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON DUPLICATE KEY UPDATE v = {v}", "REPLACE INTO it (id, v) VALUES ({a}, {v})",
+		"UPDATE it, part SET it.v = {v} WHERE it.id = {a}", `UPDATE it SET v = {v} WHERE "id" = {a}`, "INSERT it VALUES ({a}, {v}, '', NULL)",
+	},
+	"sqlite": {
+		"INSERT OR REPLACE INTO it (id, v) VALUES ({a}, {v})", "UPDATE it SET rowid = {b} WHERE id = {a}", "UPDATE it SET 'id' = {b} WHERE id = {a}",
+		"UPDATE OR REPLACE it SET id = {b} WHERE id = {a}", "INSERT INTO made (id, v) VALUES ({a}, {v})", "UPDATE made SET v = {v} WHERE id = {a}",
+		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+	},
+}
+
+// write is one of texts with its arguments, some of which are in the text.
+func rowWrite(b base, texts []string) (query string, args []any) {
+	text := texts[rand.IntN(len(texts))]
+	inText := rand.IntN(4) == 0
+	for {
+		i := strings.IndexByte(text, '{')
+		if i < 0 {
+			return b.bind(text), args
+		}
+		v := rand.IntN(4)
+		if text[i+1] == 'v' {
+			v = rand.IntN(50)
+		}
+		if inText {
+			text = text[:i] + fmt.Sprint(v) + text[i+3:]
+		} else {
+			text = text[:i] + "?" + text[i+3:]
+			args = append(args, v)
+		}
+	}
+}
+
+// Statements about one row make that row fall and no other, and whatever else a statement may change falls as well: after
+// each of hundreds of random writes, alone or in transactions, two processes read the same from memory as the database has.
+//
+// Seen to fail with each of these taken out: an empty answer's fall with new rows; that tables have no keys whose writes
+// come back to them by triggers, cascades or heirs, or that replace at conflicts; aggregates of PostgreSQL without a
+// bracket; MySQL's strings in double quotes; words that make an INSERT more than that, and the triggers of one.
+func TestRows(t *testing.T) {
+	leak.Check(t)
+	bases(t, func(t *testing.T, b base) {
+		plain := b.plain(t)
+		must(t, plain, rowTables[""]...)
+		must(t, plain, rowTables[b.dialect]...)
+		db, c := open(t, b)
+		other, oc := open(t, b)
+		single := slices.Concat(rowReads, ownReads[b.dialect])
+		writes := slices.Concat(rowWrites, ownWrites[b.dialect])
+		check := func(last string) {
+			t.Helper()
+			if err := fence(t, oc); err != nil {
+				t.Fatal(err)
+			}
+			compare := func(query string, args ...any) {
+				truth := answer(t, plain, query, args...)
+				if got := answer(t, db, query, args...); got != truth {
+					t.Fatalf("after %s\n%s %v: from memory\n%sin the database\n%s\n%v", last, query, args, got, truth, c.Explain(query))
+				}
+				if got := answer(t, other, query, args...); got != truth {
+					t.Fatalf("after %s\n%s %v: in another process from memory\n%sin the database\n%s", last, query, args, got, truth)
+				}
+			}
+			for _, q := range single {
+				for id := range 4 {
+					compare(b.bind(q), id)
+				}
+			}
+			for _, q := range tableReads {
+				compare(q)
+			}
+		}
+		if by := c.Explain(b.bind(rowReads[0])).ByRow; by != "id" {
+			t.Fatalf("its rows are not told apart: %q", by)
+		}
+		stayed, effective := 0, 0
+		for range 200 {
+			check("the start")
+			const kept = "SELECT * FROM it WHERE id = "
+			query, args := rowWrite(b, writes)
+			last := fmt.Sprint(query, args)
+			if rand.IntN(3) > 0 {
+				if _, err := db.ExecContext(t.Context(), query, args...); err == nil {
+					effective++
+				}
+			} else {
+				tx, err := db.BeginTx(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 1 + rand.IntN(3) {
+					if _, err := tx.ExecContext(t.Context(), query, args...); err != nil {
+						break
+					}
+					query, args = rowWrite(b, writes)
+					last += fmt.Sprint("; ", query, args)
+				}
+				if rand.IntN(3) == 0 {
+					tx.Rollback()
+				} else if tx.Commit() == nil {
+					effective++
+				}
+			}
+			stayed += int(hits(c, func() {
+				for id := range 4 {
+					answer(t, db, b.bind(kept+"?"), id)
+				}
+			}))
+			check(last)
+		}
+		if effective < 50 || stayed < effective/2 {
+			t.Errorf("%d writes, after which %d answers about rows were still in memory", effective, stayed)
+		}
+	})
+}
