@@ -7,8 +7,8 @@
 //
 // # What happens to one change
 //
-// Somebody commits. The server sends what the transaction changed; the follower notes the tables, and at the commit's
-// end touches them in every process, cascades and partitions included. One follower for all processes is enough,
+// Somebody commits. The server sends what the transaction changed; the follower notes the tables, of few changes the rows
+// by their primary keys, and at the commit's end touches them in every process, cascades and partitions included. One follower for all processes is enough,
 // two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
 // replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
 //
@@ -31,8 +31,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/gofreshet/freshet/adapters/sqlcache"
 )
 
 // Options for [Follow].
@@ -62,6 +60,7 @@ func (o *Options) Validate() error {
 // Toucher is what announces changes: a *sqlcache.Connector or a *pgxcache.DB of the database.
 type Toucher interface {
 	Touch(ctx context.Context, tables ...string) error
+	TouchRows(ctx context.Context, table string, keys ...any) error
 }
 
 // Follower follows one database. Its methods may be called from any goroutine.
@@ -155,8 +154,8 @@ func (f *Follower) run(ctx context.Context, s *session) {
 type session struct {
 	f       *Follower
 	conn    *pgconn.PgConn
-	tables  map[uint32]string    // by the relation's id, as the server told
-	changed map[string]struct{}  // in the transaction that is being sent
+	tables  map[uint32]table     // by the relation's id, as the server told
+	changed map[string]changes   // in the transaction that is being sent, by table
 	at      uint64               // position in the WAL up to which all is announced
 	unsaid  bool                 // but for what could not be
 	asked   atomic.Pointer[mark] // where the WAL ended, by gauge
@@ -169,7 +168,7 @@ func (f *Follower) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgfollow: %w", err)
 	}
-	s := &session{f: f, conn: conn, tables: map[uint32]string{}, changed: map[string]struct{}{}}
+	s := &session{f: f, conn: conn, tables: map[uint32]table{}, changed: map[string]changes{}}
 	slot := "freshet_" + strings.ToLower(rand.Text()[:16])
 	err = s.exec(ctx, "CREATE_REPLICATION_SLOT "+slot+" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
 	if err == nil {
@@ -277,120 +276,6 @@ func (s *session) follow(ctx context.Context) error {
 			return errors.New("the server ended the stream")
 		}
 	}
-}
-
-var errShort = errors.New("a message that is too short")
-
-// data is one message of the stream: changes, or a sign of life.
-func (s *session) data(ctx context.Context, b []byte) error {
-	if len(b) == 0 {
-		return errShort
-	}
-	switch b[0] {
-	case 'k':
-		if len(b) < 18 {
-			return errShort
-		}
-		if len(s.changed) == 0 {
-			s.at = max(s.at, binary.BigEndian.Uint64(b[1:]))
-		}
-		if b[17] == 1 {
-			return s.status(false)
-		}
-		return nil
-	case 'w':
-		if len(b) < 25 {
-			return errShort
-		}
-		return s.change(ctx, b[25:])
-	}
-	return nil
-}
-
-// change reads one message of pgoutput: which tables have changed, and where a transaction ends.
-func (s *session) change(ctx context.Context, b []byte) error {
-	if len(b) == 0 {
-		return errShort
-	}
-	kind, b := b[0], b[1:]
-	switch kind {
-	case 'R':
-		id, table, err := relation(b)
-		if err != nil {
-			return err
-		}
-		s.tables[id] = table
-	case 'I', 'U', 'D':
-		if len(b) < 4 {
-			return errShort
-		}
-		s.note(binary.BigEndian.Uint32(b))
-	case 'T':
-		if len(b) < 5 {
-			return errShort
-		}
-		n := int(binary.BigEndian.Uint32(b))
-		if b = b[5:]; n < 0 || len(b) < 4*n {
-			return errShort
-		}
-		for i := range n {
-			s.note(binary.BigEndian.Uint32(b[4*i:]))
-		}
-	case 'C':
-		if len(b) < 17 {
-			return errShort
-		}
-		if err := s.commit(ctx); err != nil {
-			return err
-		}
-		s.at = max(s.at, binary.BigEndian.Uint64(b[9:]))
-	}
-	return nil
-}
-
-// relation reads which table an id stands for.
-func relation(b []byte) (id uint32, table string, err error) {
-	if len(b) < 4 {
-		return 0, "", errShort
-	}
-	id, b = binary.BigEndian.Uint32(b), b[4:]
-	schema, rest, ok := strings.Cut(string(b), "\x00")
-	name, _, ok2 := strings.Cut(rest, "\x00")
-	if !ok || !ok2 {
-		return 0, "", errShort
-	}
-	if schema == "" {
-		schema = "pg_catalog"
-	}
-	return id, schema + "." + name, nil
-}
-
-// note remembers a change; of a table that the server has not named it is one to every table.
-func (s *session) note(id uint32) { s.changed[s.tables[id]] = struct{}{} }
-
-// commit announces a transaction. What cannot be announced falls here and is announced by the tracker later.
-func (s *session) commit(ctx context.Context) error {
-	if len(s.changed) == 0 {
-		return nil
-	}
-	var tables []string
-	for t := range s.changed {
-		tables = append(tables, t)
-	}
-	_, unnamed := s.changed[""]
-	clear(s.changed)
-	var err error
-	if unnamed {
-		err = s.f.cache.Touch(ctx)
-	} else if err = s.f.cache.Touch(ctx, tables...); errors.Is(err, sqlcache.ErrUnknownTable) {
-		err = s.f.cache.Touch(ctx) // newer than the catalog
-	}
-	s.f.commits.Add(1)
-	if err != nil {
-		s.unsaid = true
-		s.f.opts.Logger.Warn("freshet: pgfollow: a change is announced later", "error", err)
-	}
-	return ctx.Err()
 }
 
 // status tells the server how far we are, so that it lets go of its WAL.
