@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"io"
+	"math/rand"
 	"testing"
 	"time"
 
@@ -119,6 +120,32 @@ func BenchmarkWrite(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkMixed is one write in twenty reads of rows by a power law, with the write's row named by its key and not. It
+// counts reads, and how many of them came from memory.
+func BenchmarkMixed(b *testing.B) {
+	base := shop(b)
+	for name, write := range map[string]string{
+		"by key": "UPDATE products SET stock = stock + 1 WHERE id = $1",
+		"not":    "UPDATE products SET stock = stock + 1 WHERE id BETWEEN $1 AND $1",
+	} {
+		b.Run(name, func(b *testing.B) {
+			db, c := open(b, base)
+			law := rand.NewZipf(rand.New(rand.NewSource(1)), 1.1, 1, 999)
+			for n := 0; b.Loop(); n++ {
+				if n%20 == 19 {
+					if _, err := db.ExecContext(b.Context(), write, 1+law.Uint64()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if _, err := scanRow(db, b.Context(), int64(1+law.Uint64())); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(c.Stats().HitRatio(), "hits/read")
 		})
 	}
 }
