@@ -143,12 +143,7 @@ func TestReadWriteRead(t *testing.T) {
 			t.Error(err)
 		}
 		must(t, db, "CREATE TABLE later (id INT)", "INSERT INTO later VALUES (1)")
-		if n := hits(c, func() {
-			one[int](t, db, "SELECT count(*) FROM later")
-			one[int](t, db, "SELECT count(*) FROM later")
-		}); n != 1 {
-			t.Errorf("%d hits on a new table: %v", n, c.Explain("SELECT count(*) FROM later"))
-		}
+		serves(t, db, c, "SELECT count(*) FROM later") // once its catalog has been read: nobody waits long for that
 		if err := fence(t, oc); err != nil {
 			t.Fatal(err)
 		}
