@@ -87,6 +87,32 @@ func TestR4JoinAfterInvalidation(t *testing.T) {
 	}
 }
 
+// R4: of a load that says it must not be stored nobody knows all that it depends on, so it answers nobody who called after
+// it began.
+// Seen to fail (the late caller gets the old value) without noStore in ProvenFor.
+func TestR4NotStoredNotShared(t *testing.T) {
+	tr := tracker(t)
+	o := gated()
+	c := build(t, tr, Options[string, int64]{Load: func(ctx context.Context, k string) (int64, error) {
+		invalidate.NoStore(ctx)
+		return o.load(ctx, k)
+	}})
+	o.truth.Store(1)
+	early := async(func() (int64, error) { return c.Get(t.Context(), "a") })
+	g := o.next(t)
+	o.truth.Store(2) // a truth that announces nothing
+	late := async(func() (int64, error) { return c.Get(t.Context(), "a") })
+	waiting(t, c, "a", 2)
+	g.open <- nil
+	o.next(t).open <- nil
+	if v, err := early.wait(t); v != 1 || err != nil {
+		t.Errorf("the load's own caller got %d, %v", v, err)
+	}
+	if v, err := late.wait(t); v != 2 || err != nil {
+		t.Errorf("who called later got %d, %v", v, err)
+	}
+}
+
 // R4: a hundred callers of a cold key share one load.
 func TestR4HerdSharesOneLoad(t *testing.T) {
 	tr := tracker(t)

@@ -141,7 +141,7 @@ func (v *Validity) ProvenFor(began time.Time, bound time.Duration) bool {
 		return false
 	}
 	mark := t.watermark.Load()
-	if v.fallen() {
+	if v.noStore || v.fallen() { // what a load that may not be stored depends on is not all known (R4)
 		return false
 	}
 	asked := instantOf(began)
