@@ -2,6 +2,7 @@ package sqlcache
 
 import (
 	"database/sql/driver"
+	"reflect"
 	"slices"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
@@ -17,11 +18,10 @@ func rowOf(st *sqlengine.Statement, args []driver.NamedValue) sqlengine.Row {
 	})
 }
 
-// about is st as a write of one row, if it is. A first argument that is no value may be an option of the driver's, of
-// which another text and other arguments come.
+// about is st as a write of one row, if it is. pgx takes a first argument that rewrites the text and the others.
 func about(st *sqlengine.Statement, args []driver.NamedValue) *sqlengine.Statement {
-	if len(args) > 0 {
-		if _, _, ok := sqlengine.AppendArg(nil, args[0].Value, false); !ok {
+	if len(args) > 0 && args[0].Value != nil {
+		if _, rewrites := reflect.TypeOf(args[0].Value).MethodByName("RewriteQuery"); rewrites {
 			return st
 		}
 	}

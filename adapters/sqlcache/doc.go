@@ -46,9 +46,10 @@
 // what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes fall what
 // was read of many rows or gave none. The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
 // of a Go type that can mean nothing else. All other statements are about whole tables, and so are those on tables where a
-// write may come back to other rows by triggers, by foreign keys or by heirs and partitions. [Connector.Explain] tells by
-// which column, [Connector.TouchRows] announces rows that were written around sqlcache. Marks stand for whole tables:
-// while one of its rows is being committed to, no row of the table is stored.
+// write may come back to other rows by triggers, foreign keys, heirs or partitions, and SQLite's with an ON CONFLICT in
+// their definition. [Connector.Explain] tells by which column, [Connector.TouchRows] announces rows that were written
+// around sqlcache. Marks stand for whole tables: while one of its rows is being committed to, no row of the table is
+// stored.
 //
 // # What passes by
 //
@@ -66,10 +67,11 @@
 //   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
 //     package outbox by a table that triggers write, both a moment after their commit.
 //   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers and
-//     functions. A table made anew (TRUNCATE, VACUUM FULL, REFRESH) counts as DDL, which empties memory. In MySQL without
-//     the PROCESS privilege tables made within one second look alike.
+//     functions; until then rows may fall by a primary key that is another column by now. A table made anew (TRUNCATE,
+//     VACUUM FULL, REFRESH) counts as DDL, which empties memory. In MySQL without the PROCESS privilege tables made within
+//     one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
-//     without it every write flushes all.
+//     without it every write flushes all. SQLite's temporary triggers are not seen: announce what they write.
 //   - In PostgreSQL a cast to a table's row type (NULL::t for jsonb_populate_record) runs the checks of its domains, and an
 //     index its functions, which are thought to write nothing.
 //   - A Redis that loses its data loses the marks. Every process that notices stores nothing for one lease; a writer that

@@ -8,7 +8,7 @@ type Explanation struct {
 	Why    string   // if not: the reason
 	Reads  []string // the base tables that answers depend on, as schema.table
 	Writes []string // the tables that fall with it; "*" for all
-	ByRow  string   // the primary key by which it is about one row, and other rows of the table are not concerned; or ""
+	ByRow  string   // the primary key by which it is about one row, if its argument is one that can be told; or ""
 }
 
 func (e Explanation) String() string {

@@ -114,6 +114,9 @@ func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, erro
 	return s, nil
 }
 
+// mysqlAlone are engines whose tables hold their own rows, or none.
+var mysqlAlone = set("memory", "csv", "archive", "blackhole")
+
 var mysqlKept = set("innodb", "rocksdb", "tokudb", "aria", "myisam")
 
 func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
@@ -157,6 +160,9 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 			rel.unkept = "a sequence"
 		case !mysqlKept[engine]:
 			rel.unkept, rel.atOnce = "its engine "+r[3]+" is not known to announce every change", true
+			if !mysqlAlone[engine] {
+				rel.flushes = "its engine " + r[3] + " may keep its rows in other tables"
+			}
 		default:
 			rel.atOnce = engine == "aria" || engine == "myisam"
 		}
@@ -201,8 +207,10 @@ var mysqlIntegers = fields("tinyint smallint mediumint int bigint")
 
 // keys finds the primary keys of one column.
 func (mysql) keys(ctx context.Context, q Querier, user string, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, MAX(COLUMN_NAME), MAX(DATA_TYPE) FROM information_schema.COLUMNS
-		WHERE TABLE_SCHEMA `+user+` AND COLUMN_KEY = 'PRI' GROUP BY 1, 2 HAVING COUNT(*) = 1 ORDER BY 1, 2`)
+	// COLUMNS hides what the user may not read; STATISTICS does not.
+	rows, err := q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, MAX(COLUMN_NAME), COALESCE(MAX(DATA_TYPE), '')
+		FROM information_schema.STATISTICS LEFT JOIN information_schema.COLUMNS USING (TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME)
+		WHERE TABLE_SCHEMA `+user+` AND INDEX_NAME = 'PRIMARY' GROUP BY 1, 2 HAVING COUNT(*) = 1 ORDER BY 1, 2`)
 	if err != nil {
 		return err
 	}

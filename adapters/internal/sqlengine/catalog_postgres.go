@@ -167,7 +167,8 @@ func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
 	return nil
 }
 
-var postgresKeys = map[string]keyKind{"smallint": integers, "integer": integers, "bigint": integers, "uuid": uuids}
+// postgresKeys are int2, int4, int8 and uuid, as pg_type numbers them: a user's type may have the same name.
+var postgresKeys = map[string]keyKind{"21": integers, "23": integers, "20": integers, "2950": uuids}
 
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
@@ -175,7 +176,7 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text,
 		CASE WHEN c.relrowsecurity THEN coalesce((SELECT 'select ' || string_agg(concat_ws(', ', pg_get_expr(p.polqual, c.oid),
 			pg_get_expr(p.polwithcheck, c.oid)), ', ' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid), '') ELSE '' END,
-		coalesce(k.attname, ''), coalesce(k.atttypid::regtype::text, '')
+		coalesce(k.attname, ''), coalesce(k.atttypid::oid::text, '')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1 AND c.relkind = 'r'
 		LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[0]
@@ -266,7 +267,8 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT DISTINCT p.proname, p.provolatile::text, l.lanname, p.prokind::text,
 		(n.nspname NOT IN ('pg_catalog', 'information_schema'))::text,
-		(p.pronargs = 1 AND EXISTS (SELECT 1 FROM pg_type t WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')))::text
+		(p.pronargs - p.pronargdefaults <= CASE WHEN p.provariadic = 0 THEN 1 ELSE 2 END AND EXISTS (SELECT 1 FROM pg_type t
+			WHERE t.oid IN (p.proargtypes[0], p.provariadic) AND t.typtype IN ('c', 'p', 'd')))::text
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 		WHERE p.prokind <> 'p' ORDER BY 1, 2, 3, 4, 5, 6`)
 	if err != nil {
@@ -308,14 +310,15 @@ func (postgres) dangers(ctx context.Context, q Querier, in *raw) error {
 		in.hazards = append(in.hazards, rawHazard{function: r[0], schema: r[1], name: r[2], table: r[3] == "true"})
 	}
 	rows, err = q.Query(ctx, `SELECT (SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
-		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text,
+		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384
+			AND (l.lanname NOT IN ('c', 'internal') OR o.oprname = '=' AND o.oprleft IN (20, 21, 23, 2950)))::text,
 		(SELECT count(*) FROM pg_cast k JOIN pg_proc p ON p.oid = k.castfunc
 		JOIN pg_language l ON l.oid = p.prolang WHERE k.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text`)
 	if err != nil {
 		return err
 	}
 	if rows[0][0] != "0" || rows[0][1] != "0" {
-		in.danger = "the database has operators or casts that run functions of users"
+		in.danger = "the database has operators or casts that run functions of users, or an = of its own for integers"
 	}
 	return nil
 }

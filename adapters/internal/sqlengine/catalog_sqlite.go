@@ -141,9 +141,12 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{} // a reference may write its table's name in another case
+	names := map[string]string{} // a reference or a trigger may write its table's name in another case
 	for _, r := range in.relations {
 		names[fold(r.name)] = r.name
+	}
+	for i := range in.triggers {
+		in.triggers[i].table = names[fold(in.triggers[i].table)]
 	}
 	for _, r := range rows {
 		if cascades(r[2]) || cascades(r[3]) {

@@ -22,9 +22,9 @@ type clauses struct {
 	next   int
 	alias  string
 
-	row  Row
-	arg  int
-	keys int // conditions on the key
+	row   Row
+	arg   int
+	found bool // the key's value
 }
 
 // singleRow says what makes tokens, a statement that names no other relation than of, one about a single row; nil if it
@@ -49,7 +49,7 @@ func (cat *catalog) singleRow(tokens []token, of *relation) *single {
 		}
 	}
 	args, ok := c.placeholders()
-	if c.next < len(tokens) || c.keys == 0 || !ok {
+	if c.next < len(tokens) || !c.found || !ok {
 		return nil
 	}
 	return &single{scope: cat.scope, table: of.tag(), column: of.key.column, kind: of.key.kind, row: c.row, arg: c.arg, args: args}
@@ -233,20 +233,22 @@ func (c *clauses) condition() bool {
 	v := c.peek()
 	at := c.next
 	switch c.next++; {
-	case v.kind == param:
-	case v.kind == number, v.kind == text:
+	case v.kind == param, v.kind == number, v.kind == text:
 	case v.is("true"), v.is("false"):
 		return true
 	default:
 		return false
 	}
-	if c.isKey(column) && c.keys == 0 {
+	if c.isKey(column) && !c.found {
 		return c.keyed(v, at)
 	}
 	return true
 }
 
 func (c *clauses) isKey(column token) bool {
+	if !ascii(column.text) {
+		return false
+	}
 	if c.cat.dialect.Name() == "postgres" {
 		return column.text == c.of.key.column
 	}
@@ -271,7 +273,7 @@ func (c *clauses) keyed(v token, at int) bool {
 	case text:
 		c.row = uuid(v.text)
 	}
-	c.keys++
+	c.found = true
 	return v.kind == param || c.row.kind == c.of.key.kind
 }
 

@@ -105,13 +105,14 @@ func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) 
 	if err != nil {
 		return nil, err
 	}
+	if ans.Len() == 0 {
+		invalidate.DependOn(ctx, st.deps...) // another row may come
+	}
 	if _, elsewhere := ans.(refusal); elsewhere {
 		invalidate.NoStore(ctx)
 	} else if a.blocked || a.err != nil {
 		e.blocked.Add(1)
 		invalidate.NoStore(ctx)
-	} else if ans.Len() == 0 {
-		invalidate.DependOn(ctx, st.deps...) // another row may come
 	}
 	return ans, nil
 }

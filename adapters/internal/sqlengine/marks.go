@@ -21,7 +21,7 @@ import (
 // marks say which tables are being committed to. They are the members of one sorted set a database, scored by the end
 // of their lease.
 //
-// A writer sets a mark for each table and then touches the table's tag; commits; touches again and removes the mark. A
+// A writer sets a mark for each table and then touches what falls; commits; touches again and removes the mark. A
 // load reads the marks, at any moment between its stamp and its end, and is not stored while one of its tables has one.
 // So whatever a load has read: if the commit came after it, then either the mark was there when it looked, or the first
 // touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at every load and

@@ -302,12 +302,22 @@ func (l *lexer) number() {
 	l.emit(number, l.sql[start:l.at])
 }
 
+// lower is ASCII's alone: how other letters are folded is the server's business.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
 func (l *lexer) word() {
 	start := l.at
 	for l.at < len(l.sql) && namePart(l.sql[l.at]) {
 		l.at++
 	}
-	w := strings.ToLower(l.sql[start:l.at])
+	w := lower(l.sql[start:l.at])
 	if l.dollarQuotes {
 		switch {
 		case w == "e" && l.peek(0) == '\'':

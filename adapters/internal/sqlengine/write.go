@@ -33,6 +33,13 @@ func (t *tx) write(tables []string) {
 	for _, w := range tables {
 		t.written[w] = true
 	}
+	if len(t.written) > mostRows {
+		kept := t.tables()
+		clear(t.written)
+		for _, w := range kept {
+			t.written[w] = true
+		}
+	}
 }
 
 func (t *tx) tables() []string {

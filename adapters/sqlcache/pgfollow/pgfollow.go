@@ -8,9 +8,10 @@
 // # What happens to one change
 //
 // Somebody commits. The server sends what the transaction changed; the follower notes the tables, of few changes the rows
-// by their primary keys, and at the commit's end touches them in every process, cascades and partitions included. One follower for all processes is enough,
-// two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
-// replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+// by their primary keys, and at the commit's end touches them in every process, cascades and partitions included. One
+// follower for all processes is enough, two survive the loss of one. A change is heard after it is committed: rows of
+// foreign writers are as old as the replication's lag, of which [Follower.Staleness] is a bound, plus
+// sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
 //
 // The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
 // followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and

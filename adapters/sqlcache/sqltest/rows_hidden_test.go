@@ -1,0 +1,94 @@
+package sqltest
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rewrites is a rewriter of pgx's that could be taken for a number.
+type rewrites int
+
+func (r rewrites) RewriteQuery(_ context.Context, _ *pgx.Conn, query string, _ []any) (string, []any, error) {
+	return query, []any{int(r), int(r)}, nil
+}
+
+// What hides that a statement is about more, or about other rows, than it seems: answers to reads that write changes fall
+// with it, in another process too. Each was seen to fail before the catalog, or the analysis, knew of it.
+func TestRowsHidden(t *testing.T) {
+	const table, rows = "CREATE TABLE it (id INT PRIMARY KEY, v INT)", "INSERT INTO it VALUES (1, 1), (2, 2)"
+	for _, c := range []struct {
+		name, dialect string
+		setUp         []string
+		dsn           func(dsn string) string
+		write         string
+		args          []any
+		reads         []string
+	}{
+		{"a trigger's table in another case", "sqlite", []string{table, rows, "CREATE TABLE log (id INTEGER)",
+			"CREATE TRIGGER tr AFTER UPDATE ON IT WHEN NEW.id = 1 BEGIN UPDATE it SET v = v + 9 WHERE id = 2; INSERT INTO log VALUES (1); END"},
+			nil, "UPDATE it SET v = 5 WHERE id = ?", []any{1}, []string{"SELECT v FROM it WHERE id = 2", "SELECT count(*) FROM log"}},
+		{"a column of the key out of sight", "mysql", []string{
+			"CREATE TABLE it (a INT, b INT AUTO_INCREMENT, v INT, PRIMARY KEY (a, b), KEY (b))", "INSERT INTO it (a, v) VALUES (1, 1)",
+			"CREATE USER blinkered", "GRANT TRIGGER, PROCESS ON *.* TO blinkered", "GRANT SELECT (a, v), INSERT (a, v) ON it TO blinkered"},
+			func(dsn string) string { return strings.Replace(dsn, "root@", "blinkered@", 1) },
+			"INSERT INTO it (a, v) VALUES (?, ?)", []any{1, 2}, []string{"SELECT v FROM it WHERE a = 1"}},
+		{"a table made of others", "mysql", []string{"CREATE TABLE it (id INT NOT NULL, v INT, KEY (id)) ENGINE=MyISAM", rows,
+			"CREATE TABLE m (id INT NOT NULL, v INT, KEY (id)) ENGINE=MERGE UNION=(it) INSERT_METHOD=LAST"},
+			nil, "UPDATE m SET v = 7 WHERE id = ?", []any{1}, []string{"SELECT v FROM it WHERE id = 1", "SELECT sum(v) FROM it"}},
+		{"an operator of the server's own functions", "postgres", []string{table, rows,
+			"CREATE OPERATOR public.= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = int4le)"},
+			func(dsn string) string { return dsn + "&search_path=public,pg_catalog" },
+			"UPDATE it SET v = 7 WHERE id = 2", nil, []string{"SELECT v FROM it WHERE id = 1 ORDER BY v"}},
+		{"functions called as columns", "postgres", []string{table, rows, "CREATE DOMAIN ditem AS it",
+			"CREATE FUNCTION total(x it, n INT DEFAULT 0) RETURNS BIGINT STABLE LANGUAGE sql AS 'SELECT sum(v) FROM it'",
+			"CREATE FUNCTION whole(x ditem) RETURNS BIGINT STABLE LANGUAGE sql AS 'SELECT sum(v) FROM it'",
+			"CREATE FUNCTION sums(VARIADIC x it[]) RETURNS BIGINT STABLE LANGUAGE sql AS 'SELECT sum(v) FROM it'"},
+			nil, "UPDATE it SET v = v + 5 WHERE id = $1", []any{2},
+			[]string{"SELECT it.total FROM it WHERE id = 1", "SELECT it.whole FROM it WHERE id = 1", "SELECT it.sums FROM it WHERE id = 1"}},
+		{"a rewriter", "postgres", []string{table, rows}, nil, "UPDATE it SET v = 100 + $1 WHERE id = $2", []any{rewrites(2), 1},
+			[]string{"SELECT v FROM it WHERE id = 1", "SELECT v FROM it WHERE id = 2"}},
+		{"a letter like another", "postgres", []string{"CREATE TABLE it (k INT PRIMARY KEY, \u212a INT, v INT)", "INSERT INTO it VALUES (1, 2, 1), (2, 1, 2)"},
+			nil, "UPDATE it SET v = 7 WHERE \u212a = $1", []any{1}, []string{"SELECT v FROM it WHERE k = 2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBase(t, c.dialect)
+			if c.dialect == "mysql" {
+				t.Cleanup(func() { b.plain(t).Exec("DROP USER IF EXISTS blinkered") })
+			}
+			must(t, b.plain(t), c.setUp...)
+			if c.dsn != nil {
+				b.dsn = c.dsn(b.dsn)
+			}
+			plain := b.plain(t)
+			db, oc := open(t, b)
+			writer, _ := open(t, b)
+			before := map[string]string{}
+			for _, q := range c.reads {
+				before[q] = answer(t, db, q)
+				answer(t, db, q)
+			}
+			if _, err := writer.ExecContext(t.Context(), c.write, c.args...); err != nil {
+				t.Fatalf("%s: %v", c.write, err)
+			}
+			if err := fence(t, oc); err != nil {
+				t.Fatal(err)
+			}
+			changed := 0
+			for _, q := range c.reads {
+				truth := answer(t, plain, q)
+				if truth != before[q] {
+					changed++
+				}
+				if got := answer(t, db, q); got != truth {
+					t.Errorf("after %s\n%s: from memory %q, in the database %q (%v)", c.write, q, got, truth, oc.Explain(q))
+				}
+			}
+			if changed == 0 {
+				t.Error("the write changes no answer: this shows nothing")
+			}
+		})
+	}
+}
