@@ -117,7 +117,7 @@ func NewHook(tracker *invalidate.Tracker, rdb redis.UniversalClient, opts HookOp
 		}
 	}
 	o := cache.Options[question, any]{
-		Name: "hook", NoKey: true, Hash: hash, LoadMany: h.load, Absent: redis.Nil, NotFound: absent, Clone: cloned,
+		Name: "hook", NoKey: true, Hash: hash, LoadMany: h.load, Absent: redis.Nil, NotFound: absent,
 		MaxEntries: opts.MaxEntries, MaxBytes: opts.MaxBytes,
 		TTL: opts.TTL, NegativeTTL: opts.NegativeTTL, MaxStaleness: opts.MaxStaleness, Beyond: opts.Beyond,
 		LoadTimeout: opts.LoadTimeout, Logger: opts.Logger,
@@ -178,7 +178,7 @@ func (h *Hook) process(ctx context.Context, cmd redis.Cmder, next redis.ProcessH
 	v, err := h.cache.Get(ctx, q)
 	switch {
 	case err == nil:
-		forms[q.shape].set(cmd, v)
+		forms[q.shape].copy(cmd, v)
 	case errors.Is(err, cache.ErrClosed):
 		return next(ctx, cmd)
 	}
@@ -284,7 +284,6 @@ func (h *Hook) fetch(ctx context.Context, missing, questions []question, got []c
 	if errors.As(err, &each) {
 		err = nil
 	}
-	given := make(map[question]bool, len(missing))
 	for i, q := range questions {
 		r := &got[i]
 		if r.OK {
@@ -298,10 +297,8 @@ func (h *Hook) fetch(ctx context.Context, missing, questions []question, got []c
 			r.Err = each[q]
 		case !ok:
 			r.Err = redis.Nil
-		case given[q]: // asked twice: each has its own copy
-			r.Value = cloned(v)
 		default:
-			r.Value, given[q] = v, true
+			r.Value = v
 		}
 	}
 	return true
@@ -329,7 +326,7 @@ func reply(cmd redis.Cmder, q *question, got []cache.Found[any]) error {
 		}
 		forms[q.shape].set(cmd, sum)
 	default:
-		forms[q.shape].set(cmd, got[0].Value)
+		forms[q.shape].copy(cmd, got[0].Value)
 	}
 	return nil
 }

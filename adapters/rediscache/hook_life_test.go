@@ -135,7 +135,7 @@ func TestHookAbsent(t *testing.T) {
 }
 
 // A reply belongs to who asked: what one changes in it nobody else sees.
-// Seen to fail without Options.Clone, and in a pipeline without the copy for who asks twice.
+// Seen to fail for each kind of reply whose form has no clone.
 func TestHookRepliesAreCopies(t *testing.T) {
 	leak.Check(t)
 	_, rdb, tr := server(t)
@@ -206,6 +206,9 @@ func TestHookRepliesAreCopies(t *testing.T) {
 
 // empty reports a reply with nothing in it to spoil.
 func empty(cmd redis.Cmder) bool {
+	if set, ok := cmd.(*redis.StringStructMapCmd); ok { // whose members' values are written {} too
+		return len(set.Val()) == 0
+	}
 	s := outcome(cmd)
 	return strings.Contains(s, "{}, ") || strings.Contains(s, "{interface {}(nil)}, ")
 }

@@ -170,15 +170,23 @@ func (q *question) setRest(args []any) bool {
 	var room [128]byte
 	buf := room[:0]
 	for _, arg := range args {
+		if n, ok := arg.(int64); ok {
+			var digits [20]byte
+			buf = appendLength(buf, strconv.AppendInt(digits[:0], n, 10))
+			continue
+		}
 		s, ok := text(arg)
 		if !ok {
 			return false
 		}
-		buf = binary.AppendUvarint(buf, uint64(len(s)))
-		buf = append(buf, s...)
+		buf = appendLength(buf, s)
 	}
 	q.rest = string(buf)
 	return true
+}
+
+func appendLength[T string | []byte](dst []byte, s T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
 // arguments after the key.

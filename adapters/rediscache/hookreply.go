@@ -75,25 +75,26 @@ type form struct {
 	command func(ctx context.Context, args ...any) redis.Cmder
 	result  func(redis.Cmder) (any, error)
 	set     func(redis.Cmder, any)
+	copy    func(redis.Cmder, any) // set of what its reader may change
 }
 
 var forms = [...]form{
-	generic:    formOf(redis.NewCmd),
-	text1:      formOf(redis.NewStringCmd),
-	status:     formOf(redis.NewStatusCmd),
-	integer:    formOf(redis.NewIntCmd),
-	boolean:    formOf(redis.NewBoolCmd),
-	number:     formOf(redis.NewFloatCmd),
-	list:       formOf(redis.NewSliceCmd),
-	textList:   formOf(redis.NewStringSliceCmd),
-	integers:   formOf(redis.NewIntSliceCmd),
-	booleans:   formOf(redis.NewBoolSliceCmd),
-	numbers:    formOf(redis.NewFloatSliceCmd),
-	dictionary: formOf(redis.NewMapStringStringCmd),
-	members:    formOf(redis.NewStringStructMapCmd),
-	scored:     formOf(redis.NewZSliceCmd),
-	ranked:     formOf(redis.NewRankWithScoreCmd),
-	positions:  formOf(redis.NewGeoPosCmd),
+	generic:    formOf(redis.NewCmd, cloned),
+	text1:      formOf(redis.NewStringCmd, nil),
+	status:     formOf(redis.NewStatusCmd, nil),
+	integer:    formOf(redis.NewIntCmd, nil),
+	boolean:    formOf(redis.NewBoolCmd, nil),
+	number:     formOf(redis.NewFloatCmd, nil),
+	list:       formOf(redis.NewSliceCmd, clonedList),
+	textList:   formOf(redis.NewStringSliceCmd, slices.Clone[[]string]),
+	integers:   formOf(redis.NewIntSliceCmd, slices.Clone[[]int64]),
+	booleans:   formOf(redis.NewBoolSliceCmd, slices.Clone[[]bool]),
+	numbers:    formOf(redis.NewFloatSliceCmd, slices.Clone[[]float64]),
+	dictionary: formOf(redis.NewMapStringStringCmd, maps.Clone[map[string]string]),
+	members:    formOf(redis.NewStringStructMapCmd, maps.Clone[map[string]struct{}]),
+	scored:     formOf(redis.NewZSliceCmd, slices.Clone[[]redis.Z]),
+	ranked:     formOf(redis.NewRankWithScoreCmd, nil),
+	positions:  formOf(redis.NewGeoPosCmd, clonedPositions),
 }
 
 type holder[T any] interface {
@@ -102,8 +103,9 @@ type holder[T any] interface {
 	SetVal(T)
 }
 
-func formOf[T any, C holder[T]](make func(context.Context, ...any) C) form {
-	return form{
+// formOf is the form of commands that make makes. clone is nil for replies that nobody can change.
+func formOf[T any, C holder[T]](make func(context.Context, ...any) C, clone func(T) T) form {
+	f := form{
 		command: func(ctx context.Context, args ...any) redis.Cmder { return make(ctx, args...) },
 		result:  func(cmd redis.Cmder) (any, error) { return cmd.(C).Result() },
 		set: func(cmd redis.Cmder, v any) {
@@ -111,48 +113,47 @@ func formOf[T any, C holder[T]](make func(context.Context, ...any) C) form {
 			cmd.(C).SetVal(val)
 		},
 	}
+	if f.copy = f.set; clone != nil {
+		f.copy = func(cmd redis.Cmder, v any) {
+			val, _ := v.(T)
+			cmd.(C).SetVal(clone(val))
+		}
+	}
+	return f
 }
 
-// cloned is a reply that its reader may change.
+// cloned is a reply to Do.
 func cloned(v any) any {
 	switch v := v.(type) {
-	case []string:
-		return slices.Clone(v)
-	case map[string]string:
-		return maps.Clone(v)
 	case []any:
-		c := make([]any, len(v))
-		for i, e := range v {
-			c[i] = cloned(e)
-		}
-		return c
+		return clonedList(v)
 	case map[any]any: // RESP3's maps, which Do gives as they are
 		c := make(map[any]any, len(v))
 		for k, e := range v {
 			c[k] = cloned(e)
 		}
 		return c
-	case map[string]struct{}:
-		return maps.Clone(v)
-	case []redis.Z:
-		return slices.Clone(v)
-	case []int64:
-		return slices.Clone(v)
-	case []bool:
-		return slices.Clone(v)
-	case []float64:
-		return slices.Clone(v)
-	case []*redis.GeoPos:
-		c := slices.Clone(v)
-		for i, p := range c {
-			if p != nil {
-				own := *p
-				c[i] = &own
-			}
-		}
-		return c
 	}
-	return v // strings, numbers and structs of them
+	return v // strings and numbers
+}
+
+func clonedList(v []any) []any {
+	c := slices.Clone(v)
+	for i, e := range c {
+		c[i] = cloned(e)
+	}
+	return c
+}
+
+func clonedPositions(v []*redis.GeoPos) []*redis.GeoPos {
+	c := slices.Clone(v)
+	for i, p := range c {
+		if p != nil {
+			own := *p
+			c[i] = &own
+		}
+	}
+	return c
 }
 
 // word is what a value takes beside its bytes, about.
