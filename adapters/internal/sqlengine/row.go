@@ -15,8 +15,8 @@ import (
 // A statement that names one row of one table by its primary key is told from those that are about the whole table. A
 // write falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that.
 // A write of single rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
-// with the first, what read one row with its own alone; and as no other write may add a row to an empty answer, an
-// empty answer falls with the first as well. Marks are set for tables: while one stands nobody stores any row.
+// with the first too, what read one row with its own. Whoever adds a row may not name it, so an answer without rows falls
+// with the first as well. Marks are set for tables: while one stands nobody stores any row.
 
 // rowMark parts a table's tag from what of it is meant. No name of a table has a zero byte.
 const rowMark = "\x00"

@@ -165,6 +165,25 @@ func TestItems(t *testing.T) {
 	}
 }
 
+// A number is no identifier, however long. What a transaction remembers does not grow with its rows.
+// Seen to fail with every token but strings cut off, and without compact in write.
+func TestLong(t *testing.T) {
+	cat := keyed(Postgres())
+	if st := cat.analyse("UPDATE it SET v = " + strings.Repeat("7", 70) + " WHERE id = 7"); st.class != writes || st.single == nil {
+		t.Errorf("a long number: %s", st.why)
+	}
+	tx := tx{written: map[string]bool{}}
+	for i := range 100 * mostRows {
+		tx.write([]string{someRows("main.it"), oneRow("main.it", integer(int64(i)))})
+		if len(tx.written) > mostRows+2 {
+			t.Fatalf("%d items after %d rows", len(tx.written), i+1)
+		}
+	}
+	if got := tx.tables(); !slices.Equal(got, []string{"main.it"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 type (
 	id    int64
 	odd   int64

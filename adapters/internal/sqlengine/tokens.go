@@ -75,7 +75,7 @@ func (l *lexer) peek(ahead int) byte {
 }
 
 func (l *lexer) emit(k tokenKind, s string) {
-	if k != text {
+	if (token{kind: k}).name() {
 		if l.longest > 0 && len(s) > l.longest {
 			l.doubt = "an identifier that the server cuts off"
 		}
