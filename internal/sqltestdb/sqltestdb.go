@@ -102,7 +102,7 @@ func RunMySQL() (*Server, error) {
 			return nil, err
 		}
 		return run("mysql", "ready for connections", func(s *Server, data string) []string {
-			return []string{server, "--no-defaults", "--initialize-insecure", "--datadir=" + data}
+			return []string{server, "--no-defaults", "--initialize-insecure", "--datadir=" + data, "--tmpdir=" + s.Dir}
 		}, func(s *Server, data string) []string {
 			return append(mysqlArgs(server, s, data), "--mysqlx=OFF", "--secure-file-priv=NULL") // no folder of the system
 		})
@@ -116,7 +116,7 @@ func RunMySQL() (*Server, error) {
 		return nil, err
 	}
 	return run("mysql", "ready for connections", func(s *Server, data string) []string {
-		return []string{install, "--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal",
+		return []string{install, "--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--tmpdir=" + s.Dir,
 			"--skip-test-db"}
 	}, func(s *Server, data string) []string {
 		return append(mysqlArgs(server, s, data), "--skip-name-resolve") // MySQL knows root at localhost by name alone
@@ -126,7 +126,7 @@ func RunMySQL() (*Server, error) {
 // mysqlArgs are those that MariaDB and MySQL share.
 func mysqlArgs(server string, s *Server, data string) []string {
 	return []string{server, "--no-defaults", "--datadir=" + data, "--port=" + strconv.Itoa(s.Port),
-		"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"),
+		"--tmpdir=" + s.Dir, "--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"),
 		"--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
 		"--innodb-buffer-pool-size=32M", "--max-connections=200"}
 }
