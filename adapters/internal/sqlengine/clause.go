@@ -52,7 +52,7 @@ func (cat *catalog) singleRow(tokens []token, of *relation) *single {
 	if c.next < len(tokens) || !c.found || !ok {
 		return nil
 	}
-	return &single{scope: cat.scope, table: of.tag(), column: of.key.column, kind: of.key.kind, row: c.row, arg: c.arg, args: args}
+	return &single{table: of.tag(), column: of.key.column, kind: of.key.kind, row: c.row, arg: c.arg, args: args}
 }
 
 // newRows reports whether tokens, a statement that names no other relation than of, adds rows and changes none.

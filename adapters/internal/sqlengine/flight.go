@@ -3,6 +3,7 @@ package sqlengine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -74,25 +75,27 @@ const marksPatience = 250 * time.Millisecond
 
 // load is one query. Its marks are read while it runs: see marks.
 func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) (Answer, error) {
-	invalidate.DependOn(ctx, st.dependsOn(row)...)
+	rests := st.restsOn(row)
+	invalidate.DependOn(ctx, e.marks.names(rests)...)
 	type answer struct {
-		blocked bool
-		err     error
+		marked []string
+		err    error
 	}
 	told := make(chan answer, 1)
+	silent := answer{marked: []string{allTables}}
 	if !e.tracker.Synced() { // nothing would be kept anyhow, and Redis may be long in answering
-		told <- answer{blocked: true}
+		told <- silent
 	} else {
 		e.wg.Go(func() {
-			blocked, suspects, err := e.marks.blocked(ctx, st.tables)
+			marked, suspects, err := e.marks.marked(ctx)
 			if len(suspects) > 0 {
 				e.resolver.ask(suspects)
 			}
-			told <- answer{blocked, err}
+			told <- answer{marked, err}
 		})
 	}
 	ans, err := e.fetch(ctx, st, fetch)
-	a := answer{blocked: true}
+	a := silent
 	patience := time.NewTimer(marksPatience)
 	defer patience.Stop()
 	select {
@@ -105,12 +108,13 @@ func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) 
 	if err != nil {
 		return nil, err
 	}
-	if ans.Len() == 0 {
-		invalidate.DependOn(ctx, st.deps...) // another row may come
+	if ans.Len() == 0 && row != (Row{}) { // another row may come
+		rests = append(rests, st.restsOn(Row{})...)
+		invalidate.DependOn(ctx, e.marks.names(rests)...)
 	}
 	if _, elsewhere := ans.(refusal); elsewhere {
 		invalidate.NoStore(ctx)
-	} else if a.blocked || a.err != nil {
+	} else if a.err != nil || slices.ContainsFunc(a.marked, func(item string) bool { return slices.Contains(rests, item) }) {
 		e.blocked.Add(1)
 		invalidate.NoStore(ctx)
 	}

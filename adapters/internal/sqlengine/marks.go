@@ -18,12 +18,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// marks say which tables are being committed to. They are the members of one sorted set a database, scored by the end
-// of their lease.
+// marks say what is being committed to. They are the members of one sorted set a database, scored by the end of their
+// lease.
 //
-// A writer sets a mark for each table and then touches what falls; commits; touches again and removes the mark. A
-// load reads the marks, at any moment between its stamp and its end, and is not stored while one of its tables has one.
-// So whatever a load has read: if the commit came after it, then either the mark was there when it looked, or the first
+// A writer sets a mark for each item that falls and then touches all of them; commits; touches again and removes the
+// marks. A load reads the marks, at any moment between its stamp and its end, and is not stored while something has one
+// that it falls with. So whatever a load has read: if the commit came after it, then either the mark was there when it looked, or the first
 // touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at every load and
 // kept nowhere: there is nothing to be told of, and nothing to read again after a gap.
 type marks struct {
@@ -44,7 +44,7 @@ type marks struct {
 	wake       chan struct{}
 }
 
-// mark is one writer's claim on some tables.
+// mark is one writer's claim on some items.
 type mark struct {
 	items   []string // what falls
 	members []string // in Redis; nil when it could not be set (BoundedWrite)
@@ -65,7 +65,7 @@ func (m *marks) names(items []string) []invalidate.Name {
 	return names
 }
 
-// set claims the tables of items for session until settle. It returns an error when Redis cannot be told.
+// set claims items for session until settle. It returns an error when Redis cannot be told.
 func (m *marks) set(ctx context.Context, items []string, session string) (*mark, error) {
 	m.mu.Lock()
 	m.serial++
@@ -74,8 +74,8 @@ func (m *marks) set(ctx context.Context, items []string, session string) (*mark,
 	k := &mark{items: items}
 	until := float64(time.Now().Add(m.lease).UnixMilli())
 	var zs []redis.Z
-	for _, t := range tablesOf(items) {
-		member := session + " " + strconv.FormatUint(serial, 36) + " " + t
+	for _, it := range items {
+		member := session + " " + strconv.FormatUint(serial, 36) + " " + it
 		k.members = append(k.members, member)
 		zs = append(zs, redis.Z{Score: until, Member: member})
 	}
@@ -255,8 +255,8 @@ func (m *marks) settleAll(ctx context.Context) error {
 
 // standing is a mark as it is found in Redis.
 type standing struct {
-	member, session, table string
-	until                  time.Time
+	member, session, item string
+	until                 time.Time
 }
 
 func (m *marks) read(ctx context.Context) ([]standing, error) {
@@ -273,11 +273,11 @@ func (m *marks) read(ctx context.Context) ([]standing, error) {
 	for _, z := range list.Val() {
 		member, _ := z.Member.(string)
 		session, rest, ok := strings.Cut(member, " ")
-		_, table, ok2 := strings.Cut(rest, " ")
+		_, item, ok2 := strings.Cut(rest, " ")
 		if !ok || !ok2 {
-			session, table = "", allTables // not ours: it stands for the worst
+			session, item = "", allTables // not ours: it stands for the worst
 		}
-		all = append(all, standing{member, session, table, time.UnixMilli(int64(z.Score))})
+		all = append(all, standing{member, session, item, time.UnixMilli(int64(z.Score))})
 	}
 	return all, nil
 }
@@ -306,24 +306,30 @@ func (m *marks) sameData(ctx context.Context, gen *redis.StringCmd) error {
 	return nil
 }
 
-// stands reports whether anybody's mark stands on table itself, or may have stood before Redis lost it.
-func (m *marks) stands(ctx context.Context, table string) (bool, error) {
-	all, err := m.read(ctx)
+// lost reports whether marks may have stood that Redis has lost.
+func (m *marks) lost() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Now().Before(m.quarantine) || slices.ContainsFunc(all, func(s standing) bool { return s.table == table }), err
+	return time.Now().Before(m.quarantine)
 }
 
-// blocked reports whether rows of tables may not be stored now. suspects are marks past their lease.
-func (m *marks) blocked(ctx context.Context, tables []string) (blocked bool, suspects []standing, err error) {
+// stands reports whether anybody's mark stands on item itself, or may have stood before Redis lost it.
+func (m *marks) stands(ctx context.Context, item string) (bool, error) {
+	all, err := m.read(ctx)
+	return m.lost() || slices.ContainsFunc(all, func(s standing) bool { return s.item == item }), err
+}
+
+// marked returns the items that have marks, allTables among them where marks may have been lost. suspects are marks past
+// their lease.
+func (m *marks) marked(ctx context.Context) (items []string, suspects []standing, err error) {
 	all, err := m.read(ctx)
 	if err != nil {
-		return true, nil, fmt.Errorf("sqlcache: reading the marks: %w", err)
+		return nil, nil, fmt.Errorf("sqlcache: reading the marks: %w", err)
+	}
+	if m.lost() {
+		items = append(items, allTables)
 	}
 	now := time.Now()
-	m.mu.Lock()
-	blocked = now.Before(m.quarantine)
-	m.mu.Unlock()
 	for _, s := range all {
 		late := now.After(s.until)
 		if late && m.plan.Out.Has(guard.Suspect) {
@@ -332,12 +338,7 @@ func (m *marks) blocked(ctx context.Context, tables []string) (blocked bool, sus
 		if late {
 			suspects = append(suspects, s)
 		}
-		if s.table == allTables {
-			blocked = true
-		}
-		for _, t := range tables {
-			blocked = blocked || t == s.table
-		}
+		items = append(items, s.item)
 	}
-	return blocked, suspects, nil
+	return items, suspects, nil
 }

@@ -8,15 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/gofreshet/freshet/invalidate"
 )
 
 // A statement that names one row of one table by its primary key is told from those that are about the whole table. A
 // write falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that.
 // A write of single rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
 // with the first too, what read one row with its own. Whoever adds a row may not name it, so an answer without rows falls
-// with the first as well. Marks are set for tables: while one stands nobody stores any row.
+// with the first as well. Marks are set for items too: what does not fall with a write may be stored while it is committed.
 
 // rowMark parts a table's tag from what of it is meant. No name of a table has a zero byte.
 const rowMark = "\x00"
@@ -158,7 +156,6 @@ func uuid(s string) Row {
 
 // single is what makes a statement one about a single row.
 type single struct {
-	scope  string
 	table  string
 	column string
 	kind   keyKind
@@ -195,11 +192,14 @@ func (st *Statement) About(row Row) *Statement {
 		written: append([]string{someRows(s.table), oneRow(s.table, row)}, s.others...)}
 }
 
-// dependsOn is what an answer to st, asked for row, falls with. An empty one falls with more: with st.deps.
-func (st *Statement) dependsOn(row Row) []invalidate.Name {
-	s := st.single
-	if s == nil || row == (Row{}) {
-		return st.deps
+// restsOn are the items that an answer to st, asked for row, falls with. An empty one falls with those of the zero Row too.
+func (st *Statement) restsOn(row Row) []string {
+	if s := st.single; s != nil && row != (Row{}) {
+		return []string{allTables, s.table, oneRow(s.table, row)}
 	}
-	return []invalidate.Name{tableName(s.scope, allTables), tableName(s.scope, s.table), tableName(s.scope, oneRow(s.table, row))}
+	items := []string{allTables}
+	for _, t := range st.tables {
+		items = append(items, t, someRows(t))
+	}
+	return items
 }

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-
-	"github.com/gofreshet/freshet/invalidate"
 )
 
 // class is what a statement may do.
@@ -25,15 +23,14 @@ const (
 // Statement is what a text was found to be by one catalog. What was found never changes.
 type Statement struct {
 	class    class
-	why      string            // why it is not kept
-	taints   bool              // the connection is another one afterwards: settings, temporary tables, locks
-	local    bool              // a setting that ends with the transaction
-	tables   []string          // base tables read
-	written  []string          // what falls, as items: tables with all that falls with them; allTables alone: any
-	deps     []invalidate.Name // what a kept answer falls with
-	single   *single           // it is about one row; nil: about whole tables
-	atOnce   bool              // commits by itself even inside a transaction, or cannot be rolled back
-	loose    bool              // may begin or end a transaction unseen
+	why      string   // why it is not kept
+	taints   bool     // the connection is another one afterwards: settings, temporary tables, locks
+	local    bool     // a setting that ends with the transaction
+	tables   []string // base tables read
+	written  []string // what falls, as items: tables with all that falls with them; allTables alone: any
+	single   *single  // it is about one row; nil: about whole tables
+	atOnce   bool     // commits by itself even inside a transaction, or cannot be rolled back
+	loose    bool     // may begin or end a transaction unseen
 	ddl      bool
 	oversize oversize     // whether its answers are too large
 	Input    atomic.Int32 // the adapter's: placeholders + 1, once it has been prepared without an error
@@ -205,10 +202,6 @@ func (cat *catalog) query(tokens []token) *Statement {
 	st.tables = slices.Compact(st.tables)
 	if len(st.tables) == 0 {
 		return cat.pass("reads no table")
-	}
-	st.deps = append(st.deps, cat.name(allTables))
-	for _, t := range st.tables {
-		st.deps = append(st.deps, cat.name(t), cat.name(someRows(t)))
 	}
 	if len(f.tables) == 1 {
 		st.single = cat.singleRow(tokens, f.tables[0])

@@ -6,7 +6,7 @@ import (
 )
 
 // resolver asks the database what became of the writers whose marks are past their lease. A mark never becomes clean by
-// itself: who set it may be slow and commit yet. When its session has ended the write is decided, so the tables are
+// itself: who set it may be slow and commit yet. When its session has ended the write is decided, so its items are
 // touched, for it may have been committed, and the mark is removed.
 type resolver struct {
 	marks   *marks
@@ -65,7 +65,7 @@ func (r *resolver) resolve(ctx context.Context, suspects []standing) {
 		if !over {
 			continue
 		}
-		if err := r.marks.tracker.Touch(ctx, r.marks.names([]string{s.table})...); err != nil {
+		if err := r.marks.tracker.Touch(ctx, r.marks.names([]string{s.item})...); err != nil {
 			return
 		}
 		r.marks.rdb.ZRem(ctx, r.marks.key(), s.member)
