@@ -17,14 +17,18 @@
 // An answer in memory is given if nothing has fallen that it depends on and it is proven young enough; that needs no
 // connection, so it works with all of them in use and with the database down. Otherwise one load asks the database for
 // all who want the same answer, on a connection from a pool of [Options.MaxConns]. Its rows are kept if they are
-// within the caps, ended cleanly, and nobody is committing to one of their tables.
+// within the caps, ended cleanly, and nobody is committing what they fall with.
 //
 // # What happens to one write
 //
-// Before the COMMIT, or before a statement that commits by itself, a mark for each table written (with foreign-key
-// cascades, partitions and what triggers write) is set in Redis, and the tables are touched: what is kept of them
-// falls everywhere. While a mark stands nobody stores rows of its table. After the commit the tables are touched again
-// and the marks removed, all before the call returns: you read your writes. A rollback tells nobody anything.
+// Before the COMMIT, or before a statement that commits by itself, a mark for each table or row written is set in Redis,
+// and they are touched: what is kept of them falls everywhere. While a mark stands nobody stores what falls with it. After
+// the commit they are touched again and the marks removed, all before the call returns: you read your writes. A rollback
+// tells nobody anything.
+//
+// Written are also the tables that the database changes after a write of this kind: by foreign keys, partitions and
+// triggers. A rule ON DELETE follows what may delete, a rule ON UPDATE what may change a column that is referred to, a
+// trigger the events that it is for.
 //
 // A writer that dies leaves its marks. Past their lease they are suspect, not clean: they go when the database says
 // that the writer's session has ended (an advisory lock in PostgreSQL, GET_LOCK in MySQL, the write lock in SQLite),
@@ -45,11 +49,11 @@
 // Such a write, by whichever text, makes fall what was read of that row and what was read of more than one row, and leaves
 // what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes fall what
 // was read of many rows or gave none. The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
-// of a Go type that can mean nothing else. All other statements are about whole tables, and so are those on tables where a
-// write may come back to other rows by triggers, foreign keys, heirs or partitions, and SQLite's with an ON CONFLICT in
-// their definition. [Connector.Explain] tells by which column, [Connector.TouchRows] announces rows that were written
-// around sqlcache. Marks stand for whole tables: while one of its rows is being committed to, no row of the table is
-// stored.
+// of a Go type that can mean nothing else. All other statements are about whole tables, and so are writes that may come
+// back to other rows of their table, by triggers or foreign keys: a DELETE in a tree whose branches go with it is about the
+// whole tree, an UPDATE is not. Tables with heirs or partitions have no rows of their own in this sense, and writes to
+// SQLite's with an ON CONFLICT in their definition are about all of them. [Connector.Explain] tells by which column,
+// [Connector.TouchRows] announces rows that were written around sqlcache.
 //
 // # What passes by
 //

@@ -15,7 +15,7 @@ type raw struct {
 	same      string // what every session must be like: see session
 	shape     string // changes with any table that is made anew or rewritten, and with columns and types
 	relations []rawRelation
-	falls     []edge // a write to from also changes to
+	falls     []edge
 	triggers  []rawTrigger
 	functions []rawFunction
 	hazards   []rawHazard
@@ -31,6 +31,9 @@ type rawRelation struct {
 	atOnce       bool   // what is written to it cannot be rolled back
 	policy       string // what its policies ask at every use of it
 	key          rowKey
+	mixes        bool     // a write of one kind may be one of all kinds, to any of the rows
+	referred     []string // the columns that foreign keys refer to
+	unsettled    bool     // one of those may change in an UPDATE that does not name it
 }
 
 // rawHazard is a type by whose values a function of a user runs: whoever names it may write anything, and so may who
@@ -40,12 +43,12 @@ type rawHazard struct {
 	table                  bool // the type is that of a table's rows
 }
 
-type edge struct{ fromSchema, from, toSchema, to string }
-
 type rawTrigger struct {
 	schema, table string
 	body          string
 	opaque        string // why the body says nothing: its language
+	on            verbs  // which writes run it
+	alters        bool   // it may change the row that is being written
 }
 
 type rawFunction struct {
@@ -70,6 +73,7 @@ type catalog struct {
 	hazards     map[string]bool
 	danger      string
 	harmless    map[string]bool // Options.ReadOnlyFunctions
+	arcs        map[*relation][]arc
 }
 
 // relation is a table or a view.
@@ -82,9 +86,11 @@ type relation struct {
 	policy       string
 	flushes      string      // why a write to it may change anything
 	bases        []*relation // what a read of it reads: itself, or a view's tables
-	falls        []*relation // what a write to it changes: itself or a view's tables, cascades, partitions, triggers
 	atOnce       bool
-	key          rowKey // none where a write to one row may change others of the table
+	key          rowKey // none where an UPDATE of one row may change others of the table
+	mixes        bool
+	referred     map[string]bool
+	unsettled    bool
 	expanding    bool
 	expanded     bool
 }
@@ -153,7 +159,12 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	at := map[[2]string]*relation{}
 	for _, r := range in.relations {
 		rel := &relation{schema: r.schema, name: r.name, def: r.view, isView: r.isView, unkept: r.unkept,
-			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy, key: r.key}
+			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy, key: r.key,
+			mixes: r.mixes, referred: map[string]bool{}, unsettled: r.unsettled}
+		for _, column := range r.referred {
+			rel.referred[fold(column)] = true
+			rel.unsettled = rel.unsettled || !ascii(column)
+		}
 		list = append(list, rel)
 		at[[2]string{r.schema, r.name}] = rel
 		cat.byName[fold(r.name)] = append(cat.byName[fold(r.name)], rel)
@@ -164,7 +175,7 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	for _, r := range list {
 		cat.expand(r)
 	}
-	cat.spread(list, at, in)
+	cat.connect(list, at, in)
 	return cat
 }
 
@@ -249,67 +260,14 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-// spread closes writes over views, foreign keys, partitions and triggers.
-func (cat *catalog) spread(list []*relation, at map[[2]string]*relation, in *raw) {
-	next := map[*relation][]*relation{}
-	for _, r := range list {
-		if r.isView {
-			next[r] = append(next[r], r.bases...)
-		}
-	}
-	for _, e := range in.falls {
-		from, to := at[[2]string{e.fromSchema, e.from}], at[[2]string{e.toSchema, e.to}]
-		switch {
-		case from == nil:
-		case to == nil:
-			from.flushes = cmpOr(from.flushes, "it reaches "+e.to+", which is not in the catalog")
-		default:
-			next[from] = append(next[from], to)
-		}
-	}
-	for _, t := range in.triggers {
-		r := at[[2]string{t.schema, t.table}]
-		if r == nil {
-			continue
-		}
-		touched, why := cat.trigger(t)
-		r.flushes = cmpOr(r.flushes, why)
-		next[r] = append(next[r], touched...)
-	}
-	for _, r := range list {
-		seen := map[*relation]bool{r: true}
-		todo := []*relation{r}
-		for len(todo) > 0 {
-			x := todo[0]
-			todo = todo[1:]
-			r.flushes = cmpOr(r.flushes, x.flushes)
-			if !x.isView {
-				r.falls = append(r.falls, x)
-			}
-			for _, y := range next[x] {
-				if y == r { // by way of others
-					r.key = rowKey{}
-				}
-				if !seen[y] {
-					seen[y] = true
-					todo = append(todo, y)
-				}
-			}
-		}
-		if r.isView || r.flushes != "" || r.unkept != "" || !ascii(r.key.column) {
-			r.key = rowKey{}
-		}
-	}
-}
-
-// trigger says which tables a trigger's body names, or why it may write any.
-func (cat *catalog) trigger(t rawTrigger) (touched []*relation, why string) {
+// trigger says which tables a trigger's body names and what it may do to them, or why it may write any.
+func (cat *catalog) trigger(t rawTrigger) (touched []*relation, does verbs, why string) {
 	if t.opaque != "" {
-		return nil, "a trigger " + t.opaque
+		return nil, 0, "a trigger " + t.opaque
 	}
 	tokens, doubt := lex(t.body, cat.dialect.syntax())
 	if doubt != "" {
-		return nil, "a trigger that is not understood: " + doubt
+		return nil, 0, "a trigger that is not understood: " + doubt
 	}
 	for i, tok := range tokens {
 		next := token{}
@@ -318,28 +276,28 @@ func (cat *catalog) trigger(t rawTrigger) (touched []*relation, why string) {
 		}
 		switch {
 		case tok.is("execute") && !next.is("procedure") && !next.is("function"), tok.is("call"), tok.is("prepare"):
-			return nil, "a trigger that runs what its text does not show"
+			return nil, 0, "a trigger that runs what its text does not show"
 		case tok.is("set") && (next.is("local") || next.is("session") || next.is("role") || next.is("search_path")):
-			return nil, "a trigger that changes the session"
+			return nil, 0, "a trigger that changes the session"
 		case tok.is("create"), tok.is("alter"), tok.is("drop"), tok.is("truncate"):
 			if i > 0 {
-				return nil, "a trigger with DDL"
+				return nil, 0, "a trigger with DDL"
 			}
 		}
 	}
 	f := scan(tokens, cat)
 	if f.worst >= stateful {
-		return nil, "a trigger that calls " + f.why
+		return nil, 0, "a trigger that calls " + f.why
 	}
 	if f.unknown != "" {
-		return nil, "a trigger that names " + f.unknown + ", which is not in the catalog"
+		return nil, 0, "a trigger that names " + f.unknown + ", which is not in the catalog"
 	}
 	for _, r := range f.tables {
 		if r.viewFlushes {
-			return nil, "a trigger that reads " + r.tag()
+			return nil, 0, "a trigger that reads " + r.tag()
 		}
 	}
-	return f.tables, ""
+	return f.tables, cat.verbs(tokens, nil), ""
 }
 
 // named returns the relations that an identifier may mean.

@@ -2,6 +2,7 @@ package sqlengine
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -177,17 +178,18 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 		return nil, err
 	}
 	for _, r := range rows {
-		if cascades(r[4]) || cascades(r[5]) {
-			in.falls = append(in.falls, edge{r[2], r[3], r[0], r[1]})
-		}
+		in.falls = append(in.falls, foreignKey(r[2], r[3], r[0], r[1], r[4], r[5])...)
 	}
-	rows, err = q.Query(ctx, `SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT
-		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA `+user+` ORDER BY 1, 2, 3`)
+	if err := d.referred(ctx, q, in); err != nil {
+		return nil, err
+	}
+	rows, err = q.Query(ctx, `SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, EVENT_MANIPULATION, ACTION_TIMING
+		FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA `+user+` ORDER BY 1, 2, 3, 4, 5`)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rows {
-		in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: r[2]})
+		in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: r[2], on: verbNamed(r[3]), alters: r[4] == "BEFORE"})
 	}
 	if err := d.seesTriggers(ctx, q, v["user"], in); err != nil {
 		return nil, err
@@ -222,6 +224,35 @@ func (mysql) keys(ctx context.Context, q Querier, user string, in *raw) error {
 	}
 	for i, r := range in.relations {
 		in.relations[i].key = keys[[2]string{r.schema, r.name}]
+	}
+	return nil
+}
+
+// referred finds the columns that foreign keys refer to, and where one of them changes by itself.
+func (mysql) referred(ctx context.Context, q Querier, in *raw) error {
+	rows, err := q.Query(ctx, `SELECT REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME
+		FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL ORDER BY 1, 2, 3`)
+	if err != nil {
+		return err
+	}
+	columns := map[[2]string][]string{}
+	for _, r := range rows {
+		columns[[2]string{r[0], r[1]}] = append(columns[[2]string{r[0], r[1]}], r[2])
+	}
+	if rows, err = q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+		WHERE COALESCE(GENERATION_EXPRESSION, '') <> '' OR EXTRA LIKE '%update%'`); err != nil {
+		return err
+	}
+	moving := map[[2]string]bool{}
+	for _, r := range rows {
+		at := [2]string{r[0], r[1]}
+		moving[at] = moving[at] || slices.ContainsFunc(columns[at], func(c string) bool { return fold(c) == fold(r[2]) })
+	}
+	for i := range in.relations {
+		r := &in.relations[i]
+		at := [2]string{r.schema, r.name}
+		r.referred = columns[at]
+		r.unsettled = moving[at] || r.referred == nil
 	}
 	return nil
 }

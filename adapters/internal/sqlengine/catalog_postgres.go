@@ -211,19 +211,40 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 	return nil
 }
 
+// postgresRules are those of foreign keys by pg_constraint's letters.
+var postgresRules = map[string]string{"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
 func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname FROM (
-		SELECT confrelid AS a, conrelid AS b FROM pg_constraint WHERE contype = 'f'
-			AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
-		UNION SELECT inhparent, inhrelid FROM pg_inherits UNION SELECT inhrelid, inhparent FROM pg_inherits) e
+	rows, err := q.Query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname, e.updates, e.deletes FROM (
+		SELECT confrelid AS a, conrelid AS b, confupdtype::text AS updates, confdeltype::text AS deletes FROM pg_constraint WHERE contype = 'f'
+		UNION SELECT inhparent, inhrelid, '', '' FROM pg_inherits UNION SELECT inhrelid, inhparent, '', '' FROM pg_inherits) e
 		JOIN pg_class f ON f.oid = e.a JOIN pg_namespace fn ON fn.oid = f.relnamespace
 		JOIN pg_class t ON t.oid = e.b JOIN pg_namespace tn ON tn.oid = t.relnamespace
-		WHERE f.relkind IN ('r', 'p', 'f') AND t.relkind IN ('r', 'p', 'f') AND f.relpersistence <> 't' ORDER BY 1, 2, 3, 4`)
+		WHERE f.relkind IN ('r', 'p', 'f') AND t.relkind IN ('r', 'p', 'f') AND f.relpersistence <> 't' ORDER BY 1, 2, 3, 4, 5, 6`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		in.falls = append(in.falls, edge{r[0], r[1], r[2], r[3]})
+		if r[4] == "" { // of a row that goes to another partition, one sees an INSERT and the other a DELETE
+			in.falls = append(in.falls, edge{r[0], r[1], r[2], r[3], allVerbs, allVerbs})
+			continue
+		}
+		in.falls = append(in.falls, foreignKey(r[0], r[1], r[2], r[3], postgresRules[r[4]], postgresRules[r[5]])...)
+	}
+	if rows, err = q.Query(ctx, `SELECT DISTINCT n.nspname, c.relname, a.attname, (a.attgenerated <> '')::text
+		FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(k.confkey) WHERE k.contype = 'f' ORDER BY 1, 2, 3`); err != nil {
+		return err
+	}
+	at := map[[2]string]*rawRelation{}
+	for i, r := range in.relations {
+		at[[2]string{r.schema, r.name}] = &in.relations[i]
+	}
+	for _, r := range rows {
+		if rel := at[[2]string{r[0], r[1]}]; rel != nil {
+			rel.referred = append(rel.referred, r[2])
+			rel.unsettled = rel.unsettled || r[3] == "true"
+		}
 	}
 	return nil
 }
@@ -231,7 +252,7 @@ func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 // triggers are also what else runs at a write: defaults and checks that call something.
 func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname,
-		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), '')
+		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), ''), t.tgtype::text
 		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
 		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1, 2, t.tgname`)
@@ -240,6 +261,7 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 	}
 	for _, r := range rows {
 		t := rawTrigger{schema: r[0], table: r[1], body: r[2] + "\n;select " + r[4]}
+		t.on, t.alters = postgresTrigger(r[5])
 		if r[3] != "plpgsql" {
 			t.opaque = "in " + r[3]
 		}
@@ -258,10 +280,22 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 	}
 	for _, r := range rows {
 		if strings.Contains(r[2], "(") && !strings.HasPrefix(r[2], "nextval(") {
-			in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: "select " + r[2]})
+			in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: "select " + r[2], on: allVerbs})
 		}
 	}
 	return nil
+}
+
+// postgresTrigger reads a pg_trigger.tgtype.
+func postgresTrigger(tgtype string) (on verbs, alters bool) {
+	const before, onInsert, onDelete, onUpdate = 1 << 1, 1 << 2, 1 << 3, 1 << 4
+	bits, _ := strconv.Atoi(tgtype)
+	for bit, v := range map[int]verbs{onInsert: inserts, onDelete: deletes, onUpdate: updates} {
+		if bits&bit != 0 {
+			on |= v
+		}
+	}
+	return on, bits&before != 0
 }
 
 func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {

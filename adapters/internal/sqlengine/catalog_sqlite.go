@@ -110,7 +110,7 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 	for _, r := range rows {
 		switch kind, name, table, sql := r[0], r[1], r[2], r[3]; kind {
 		case "trigger":
-			in.triggers = append(in.triggers, rawTrigger{schema: "main", table: table, body: sql})
+			in.triggers = append(in.triggers, rawTrigger{schema: "main", table: table, body: sql, on: sqliteEvent(sql)})
 		case "view":
 			in.relations = append(in.relations, rawRelation{schema: "main", name: name, isView: true, view: sql})
 		default:
@@ -123,9 +123,11 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 				rel.unkept, rel.flushes = "a virtual table", "a virtual table"
 			case sqliteFilled(tokens):
 				rel.flushes = "a default or a check that calls a function"
-			case !slices.ContainsFunc(tokens, func(t token) bool { return t.is("conflict") }): // REPLACE takes other rows away
-				rel.key.kind = integers
 			}
+			has := func(w string) bool { return slices.ContainsFunc(tokens, func(t token) bool { return t.is(w) }) }
+			rel.key.kind = integers
+			rel.mixes = has("conflict") // REPLACE takes other rows away
+			rel.unsettled = has("as")   // of generated columns
 			in.relations = append(in.relations, rel)
 		}
 	}
@@ -136,24 +138,28 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 	if err := sqliteKeys(ctx, q, in); err != nil {
 		return nil, err
 	}
-	rows, err = q.Query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete FROM sqlite_master m,
+	rows, err = q.Query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete, coalesce(f."to", '') FROM sqlite_master m,
 		pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{} // a reference or a trigger may write its table's name in another case
-	for _, r := range in.relations {
-		names[fold(r.name)] = r.name
+	at := map[string]*rawRelation{} // a reference or a trigger may write its table's name in another case
+	for i, r := range in.relations {
+		at[fold(r.name)] = &in.relations[i]
 	}
-	for i := range in.triggers {
-		in.triggers[i].table = names[fold(in.triggers[i].table)]
+	for i, t := range in.triggers {
+		if r := at[fold(t.table)]; r != nil {
+			in.triggers[i].table = r.name
+		}
 	}
 	for _, r := range rows {
-		if cascades(r[2]) || cascades(r[3]) {
-			if parent, ok := names[fold(r[1])]; ok {
-				in.falls = append(in.falls, edge{"main", parent, "main", r[0]})
-			}
+		child, parent, onUpdate, onDelete, column := r[0], at[fold(r[1])], r[2], r[3], r[4]
+		if parent == nil {
+			continue
 		}
+		in.falls = append(in.falls, foreignKey("main", parent.name, "main", child, onUpdate, onDelete)...)
+		parent.referred = append(parent.referred, column)
+		parent.unsettled = parent.unsettled || column == "" // of its key, whatever it is
 	}
 	return in, nil
 }
@@ -192,13 +198,20 @@ func sqliteFilled(tokens []token) bool {
 	return false
 }
 
-// cascades reports whether a foreign key's rule changes the rows that refer.
-func cascades(rule string) bool {
-	switch strings.ToUpper(rule) {
-	case "", "NO ACTION", "RESTRICT":
-		return false
+// sqliteEvent is what runs a trigger: its first verb, for nothing can be named by one without quotes.
+func sqliteEvent(sql string) verbs {
+	tokens, doubt := lex(sql, sqlite{}.syntax())
+	if doubt != "" {
+		return allVerbs
 	}
-	return true
+	for _, t := range tokens {
+		if t.kind == word {
+			if v := verbNamed(t.text); v != allVerbs {
+				return v
+			}
+		}
+	}
+	return allVerbs
 }
 
 // hold is not needed: a writer holds the database's one write lock.

@@ -40,7 +40,10 @@ func (cat *catalog) singleRow(tokens []token, of *relation) *single {
 			return nil
 		}
 	case c.word("update"):
-		if !c.table() || !c.word("set") || !c.assignments() || !c.where() || !c.returning() {
+		if !c.table() || !c.word("set") {
+			return nil
+		}
+		if c.assignments(); !c.where() || !c.returning() {
 			return nil
 		}
 	case c.word("delete"):
@@ -181,9 +184,9 @@ func (c *clauses) selected() bool {
 	return true
 }
 
-// assignments reads over what is set, up to the WHERE. The key may be among it: nothing can be known of a row with the
-// new one but that there is none.
-func (c *clauses) assignments() bool {
+// assignments reads over what is set. The key may be among it: nothing can be known of a row with the new one but that
+// there is none.
+func (c *clauses) assignments() {
 	depth := 0
 	for ; c.next < len(c.tokens); c.next++ {
 		switch t := c.peek(); {
@@ -191,13 +194,10 @@ func (c *clauses) assignments() bool {
 			depth++
 		case t.is(")"):
 			depth--
-		case depth == 0 && t.is("where"):
-			return true
-		case depth == 0 && t.is("from"):
-			return false
+		case depth == 0 && (t.is("where") || t.is("from")):
+			return
 		}
 	}
-	return false
 }
 
 func (c *clauses) where() bool { return c.word("where") && c.conditions() }

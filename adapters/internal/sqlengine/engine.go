@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,7 +188,8 @@ func (e *Engine) Touch(ctx context.Context, tables ...string) error {
 			return err
 		}
 		for _, r := range found {
-			items = append(items, r.whole()...)
+			fall, _ := cat.items(r, allVerbs)
+			items = append(items, fall...)
 		}
 	}
 	return e.tracker.Touch(ctx, e.marks.names(items)...)
@@ -205,41 +207,42 @@ func (e *Engine) TouchRows(ctx context.Context, table string, keys ...any) error
 	}
 	var items []string
 	for _, r := range found {
-		items = append(items, r.rows(keys)...)
+		items = append(items, cat.rows(r, keys)...)
 	}
 	return e.tracker.Touch(ctx, e.marks.names(compact(items))...)
 }
 
-// whole are the items of a write to all of r.
-func (r *relation) whole() (items []string) {
-	if r.flushes != "" {
+// items are what falls with a write to r that does v.
+func (cat *catalog) items(r *relation, v verbs) (items []string, others bool) {
+	reach := cat.reach(r, v)
+	if reach.flushes != "" {
 		items = append(items, everything...)
 	}
-	for _, f := range r.falls {
+	for _, f := range reach.falls {
 		items = append(items, f.tag())
 	}
-	return items
+	return items, reach.others
 }
 
-// rows are the items of a write to rows of r.
-func (r *relation) rows(keys []any) (items []string) {
-	if r.key.kind == noKey {
-		return r.whole()
+// rows are what falls with a write to rows of r; without keys they are new ones.
+func (cat *catalog) rows(r *relation, keys []any) []string {
+	does := allVerbs
+	if len(keys) == 0 {
+		does = inserts
 	}
-	items = append(items, someRows(r.tag()))
+	items, others := cat.items(r, does)
+	if others || r.key.kind == noKey {
+		return items
+	}
+	named := []string{someRows(r.tag())}
 	for _, k := range keys {
 		row := RowOf(k)
 		if row.kind != r.key.kind {
-			return r.whole()
+			return items
 		}
-		items = append(items, oneRow(r.tag(), row))
+		named = append(named, oneRow(r.tag(), row))
 	}
-	for _, f := range r.falls {
-		if f != r {
-			items = append(items, f.tag())
-		}
-	}
-	return items
+	return append(slices.DeleteFunc(items, func(it string) bool { return it == r.tag() }), named...)
 }
 
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the

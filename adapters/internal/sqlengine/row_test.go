@@ -15,7 +15,7 @@ func keyed(d Dialect) *catalog {
 		{schema: "main", name: "plain"}, {schema: "main", name: "seen", isView: true, view: "SELECT * FROM it"},
 		{schema: "main", name: "tree", key: rowKey{"id", integers}}, {schema: "main", name: "ring", key: rowKey{"id", integers}},
 		{schema: "main", name: "other", key: rowKey{"id", integers}},
-	}, falls: []edge{{"main", "tree", "main", "tree"}, {"main", "ring", "main", "other"}, {"main", "other", "main", "ring"}},
+	}, falls: []edge{{"main", "tree", "main", "tree", allVerbs, allVerbs}, {"main", "ring", "main", "other", allVerbs, allVerbs}, {"main", "other", "main", "ring", allVerbs, allVerbs}},
 		functions: []rawFunction{{name: "count", aggregate: true}}}
 	return newCatalog(d, in, &Options{})
 }

@@ -220,28 +220,31 @@ func (cat *catalog) dml(tokens []token, f finding) *Statement {
 		return cat.flush("writes " + f.unknown + ", which is not in the catalog")
 	}
 	st := &Statement{class: writes, why: "a write", taints: f.worst == stateful || f.assigns}
+	does, others := cat.verbs(tokens, f.tables), false
 	for _, r := range f.tables {
-		if r.flushes != "" {
-			all := cat.flush("a write to " + r.tag() + ": " + r.flushes)
+		reach := cat.reach(r, does)
+		if reach.flushes != "" {
+			all := cat.flush("a write to " + r.tag() + ": " + reach.flushes)
 			all.atOnce = all.atOnce || r.atOnce
 			return all
 		}
-		for _, w := range r.falls {
+		others = others || reach.others
+		for _, w := range reach.falls {
 			st.written = append(st.written, w.tag())
 			st.atOnce = st.atOnce || w.atOnce
 		}
 	}
 	slices.Sort(st.written)
 	st.written = slices.Compact(st.written)
-	if len(f.tables) > 1 {
+	if len(f.tables) > 1 || others {
 		return st
 	}
 	table := f.tables[0]
-	others := slices.DeleteFunc(slices.Clone(st.written), func(t string) bool { return t == table.tag() })
+	beside := slices.DeleteFunc(slices.Clone(st.written), func(t string) bool { return t == table.tag() })
 	if cat.newRows(tokens, table) {
-		st.written = append(others, someRows(table.tag()))
+		st.written = append(beside, someRows(table.tag()))
 	} else if st.single = cat.singleRow(tokens, table); st.single != nil {
-		st.single.others = others
+		st.single.others = beside
 	}
 	return st
 }

@@ -17,9 +17,9 @@ func shop(d Dialect) *catalog {
 		{schema: "public", name: "evil", isView: true, view: " SELECT mine(id) AS x FROM orders"},
 		{schema: "public", name: "nested", isView: true, view: "select id from buyers"},
 		{schema: "public", name: "odd", flushes: "a rule"}, {schema: "public", name: "old", atOnce: true},
-	}, falls: []edge{{"public", "users", "public", "orders"}, {"public", "orders", "public", "items"}},
+	}, falls: []edge{{"public", "users", "public", "orders", allVerbs, allVerbs}, {"public", "orders", "public", "items", allVerbs, allVerbs}},
 		triggers: []rawTrigger{
-			{schema: "public", table: "items", body: "BEGIN INSERT INTO log (x) VALUES (NEW.id); RETURN NEW; END"}},
+			{schema: "public", table: "items", body: "BEGIN INSERT INTO log (x) VALUES (NEW.id); RETURN NEW; END", on: allVerbs}},
 		functions: []rawFunction{{name: "mine", purity: anything, own: true}, {name: "fullname", purity: anything, own: true, attribute: true}},
 	}
 	if d.Name() == "postgres" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,13 +125,17 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkMixed is one write in twenty reads of rows by a power law, with the write's row named by its key and not. It
-// counts reads, and how many of them came from memory.
+// BenchmarkMixed is one write in twenty reads of rows by a power law: of a row by its key, of a row by another condition,
+// and of a row that the rows refer to, with rules for when its key changes or it goes. It counts reads, and how many of
+// them came from memory.
 func BenchmarkMixed(b *testing.B) {
 	base := shop(b)
+	must(b, base.plain(b), "CREATE TABLE makers (id INT PRIMARY KEY, visits INT)", "INSERT INTO makers SELECT n, 0 FROM generate_series(1, 1000) n",
+		"ALTER TABLE products ADD maker INT DEFAULT 1 REFERENCES makers ON UPDATE CASCADE ON DELETE CASCADE")
 	for name, write := range map[string]string{
-		"by key": "UPDATE products SET stock = stock + 1 WHERE id = $1",
-		"not":    "UPDATE products SET stock = stock + 1 WHERE id BETWEEN $1 AND $1",
+		"by key":    "UPDATE products SET stock = stock + 1 WHERE id = $1",
+		"not":       "UPDATE products SET stock = stock + 1 WHERE id BETWEEN $1 AND $1",
+		"of makers": "UPDATE makers SET visits = visits + 1 WHERE id = $1",
 	} {
 		b.Run(name, func(b *testing.B) {
 			db, c := open(b, base)
@@ -148,6 +153,33 @@ func BenchmarkMixed(b *testing.B) {
 			b.ReportMetric(c.Stats().HitRatio(), "hits/read")
 		})
 	}
+}
+
+// BenchmarkBusy reads rows by a power law while two others write rows by their keys without a pause, so that there is
+// always a mark.
+func BenchmarkBusy(b *testing.B) {
+	base := shop(b)
+	db, c := open(b, base)
+	writing, end := context.WithCancel(b.Context())
+	var writers sync.WaitGroup
+	for seed := range 2 {
+		other, _ := open(b, base)
+		writers.Go(func() {
+			law := rand.NewZipf(rand.New(rand.NewSource(int64(seed)+2)), 1.1, 1, 999)
+			for writing.Err() == nil {
+				other.ExecContext(b.Context(), "UPDATE products SET stock = stock + 1 WHERE id = $1", 1+law.Uint64())
+			}
+		})
+	}
+	defer writers.Wait()
+	defer end()
+	law := rand.NewZipf(rand.New(rand.NewSource(1)), 1.1, 1, 999)
+	for b.Loop() {
+		if _, err := scanRow(db, b.Context(), int64(1+law.Uint64())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(c.Stats().HitRatio(), "hits/read")
 }
 
 func driverHit(b *testing.B, c *sqlcache.Connector, query string, args []driver.NamedValue, want int) {

@@ -1,0 +1,120 @@
+package sqlengine
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// blog has foreign keys and triggers that follow some writes and not others.
+func blog(d Dialect) *catalog {
+	key := rowKey{"id", integers}
+	in := &raw{scope: "s", relations: []rawRelation{
+		{schema: "b", name: "users", key: key, referred: []string{"id", "Email"}}, {schema: "b", name: "posts", key: key},
+		{schema: "b", name: "mails", key: key}, {schema: "b", name: "comments", key: key, referred: []string{"id"}},
+		{schema: "b", name: "counts", key: key}, {schema: "b", name: "kept", key: key}, {schema: "b", name: "lists", key: key, mixes: true},
+		{schema: "b", name: "odd", key: key, referred: []string{"größe"}}, {schema: "b", name: "people", isView: true, view: "SELECT * FROM users"},
+		{schema: "b", name: "stamped", key: key, referred: []string{"id"}}, {schema: "b", name: "stamps", key: key},
+		{schema: "b", name: "ledger", key: key},
+	}, triggers: []rawTrigger{
+		{schema: "b", table: "ledger", on: updates, body: "BEGIN DELETE FROM kept; END"},
+		{schema: "b", table: "posts", on: deletes, body: "BEGIN UPDATE counts SET n = n - 1; END"},
+		{schema: "b", table: "kept", on: deletes, opaque: "in c"},
+		{schema: "b", table: "kept", on: inserts, body: "BEGIN UPDATE kept SET n = 1 WHERE id = 1; END"},
+		{schema: "b", table: "stamped", on: updates, alters: true, body: "BEGIN NEW.id = 7; END"},
+	}}
+	in.functions = []rawFunction{{name: "replace"}}
+	in.falls = slices.Concat(
+		foreignKey("b", "users", "b", "posts", "CASCADE", "cascade"),
+		foreignKey("b", "users", "b", "mails", "SET DEFAULT", "SET NULL"),
+		foreignKey("b", "users", "b", "kept", "RESTRICT", "NO ACTION"),
+		foreignKey("b", "comments", "b", "comments", "", "CASCADE"),
+		foreignKey("b", "odd", "b", "mails", "CASCADE", ""),
+		foreignKey("b", "stamped", "b", "stamps", "CASCADE", ""))
+	return newCatalog(d, in, &Options{})
+}
+
+// A write reaches what the database changes after one of its kind, and nothing else. In want a star after a table is the
+// whole of it, else it is rows of it.
+func TestReach(t *testing.T) {
+	for sql, want := range map[string]string{
+		"INSERT INTO users (id) VALUES (7)":                                  "users",
+		"UPDATE users SET name = 'x' WHERE id = 7":                           "users",
+		"UPDATE users AS u SET (name, age) = ('x', 1) WHERE u.id = 7":        "users",
+		"UPDATE users SET name = (name || 'x') RETURNING id":                 "users* mails* posts*",
+		"UPDATE users SET id = 8 WHERE id = 7":                               "users mails* posts*",
+		"UPDATE users SET name = 'x', EMAIL = 'y' WHERE id = 7":              "users mails* posts*",
+		`UPDATE users SET "email" = 'y' WHERE id = 7`:                        "users mails* posts*",
+		"UPDATE users SET returning = 1, id = 2":                             "users* mails* posts*",
+		"UPDATE users SET name = 'x', age = 1":                               "users*",
+		"UPDATE users SET name = email":                                      "users* mails* posts*", // more than it does
+		"UPDATE users SET rowid = 8 WHERE id = 7":                            "users mails* posts*",
+		"UPDATE users SET größe = 1 WHERE id = 7":                            "users mails* posts*",
+		"UPDATE people SET name = 'x' WHERE id = 7":                          "users* counts* mails* posts*",
+		"UPDATE ONLY users SET name = 'x' WHERE id = 7":                      "users* mails* posts*",
+		"DELETE FROM users WHERE id = 7":                                     "users counts* mails* posts*",
+		"INSERT INTO users (id) VALUES (7) ON CONFLICT DO NOTHING":           "users*",
+		"INSERT INTO users (id) VALUES (7) ON CONFLICT DO UPDATE SET id = 7": "users* mails* posts*",
+		"REPLACE INTO users (id) VALUES (7)":                                 "users* counts* mails* posts*",
+		"UPDATE OR REPLACE users SET name = 'x' WHERE id = 7":                "users* counts* mails* posts*",
+		"UPDATE users SET name = replace(name, 'a', 'b') WHERE id = 7":       "users",
+		"UPDATE users FOR PORTION OF p FROM 1 TO 2 SET name = 'x'":           "** #catalog*",
+		"MERGE INTO users USING posts ON true WHEN MATCHED THEN DELETE":      "users* counts* mails* posts*",
+		"WITH a AS (DELETE FROM users) UPDATE users SET name = 'x'":          "users* counts* mails* posts*",
+		"INSERT INTO posts (id) VALUES (7)":                                  "posts",
+		"UPDATE posts SET id = 8 WHERE id = 7":                               "posts",
+		"DELETE FROM posts WHERE id = 7":                                     "posts counts*",
+		"UPDATE comments SET id = 8 WHERE id = 7":                            "comments",
+		"DELETE FROM comments WHERE id = 7":                                  "comments*",
+		"INSERT INTO kept (id) VALUES (7)":                                   "kept*",
+		"UPDATE kept SET n = 1 WHERE id = 7":                                 "kept",
+		"DELETE FROM kept WHERE id = 7":                                      "** #catalog*",
+		"UPDATE ledger SET n = 1 WHERE id = 7":                               "** #catalog*",
+		"INSERT INTO lists (id) VALUES (7)":                                  "lists*",
+		"UPDATE odd SET name = 'x' WHERE id = 7":                             "odd mails*",
+		"UPDATE stamped SET name = 'x' WHERE id = 7":                         "stamped stamps*",
+	} {
+		cat := blog(Postgres())
+		st := cat.analyse(sql)
+		st = st.About(st.Row(0, nil))
+		var got []string
+		for _, it := range st.written {
+			switch table, row, single := strings.Cut(strings.TrimPrefix(it, "b."), rowMark); {
+			case !single:
+				got = append(got, table+"*")
+			case row == "":
+				got = append(got, table)
+			}
+		}
+		wanted := strings.Fields(want)
+		slices.Sort(wanted)
+		slices.Sort(got)
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%s\nreaches %q, want %q", sql, got, wanted)
+		}
+	}
+}
+
+// What a trigger's definition says of when it runs.
+func TestTriggerEvents(t *testing.T) {
+	for tgtype, want := range map[string]verbs{"5": inserts, "9": deletes, "17": updates, "21": inserts | updates, "33": 0, "29": allVerbs} {
+		if on, alters := postgresTrigger(tgtype); on != want || alters {
+			t.Errorf("%s runs on %b, %t", tgtype, on, alters)
+		}
+	}
+	if _, alters := postgresTrigger("19"); !alters {
+		t.Error("BEFORE UPDATE cannot alter")
+	}
+	for sql, want := range map[string]verbs{
+		"CREATE TRIGGER x AFTER DELETE ON t BEGIN INSERT INTO a VALUES (1); END":                       deletes,
+		`CREATE TEMP TRIGGER IF NOT EXISTS main."insert" UPDATE OF a, b ON t BEGIN DELETE FROM a; END`: updates,
+		"CREATE TRIGGER [update] INSTEAD OF INSERT ON v BEGIN SELECT 1; END":                           inserts,
+		"CREATE TRIGGER 'delete' /* delete */ BEFORE INSERT ON v BEGIN SELECT 1; END":                  inserts,
+		"CREATE TRIGGER x":         allVerbs,
+		"CREATE TRIGGER x 'insert": allVerbs,
+	} {
+		if got := sqliteEvent(sql); got != want {
+			t.Errorf("%s runs on %b, want %b", sql, got, want)
+		}
+	}
+}
