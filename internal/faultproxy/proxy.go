@@ -75,7 +75,13 @@ func (f *fault) sight() {
 // New starts a proxy on a free loopback port. It ends, and its links are reset, at the test's end.
 func New(t testing.TB, target string) *Proxy {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewAt(t, "127.0.0.1", target)
+}
+
+// NewAt is New on a free port of host, an address of this machine such as ::1.
+func NewAt(t testing.TB, host, target string) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatalf("faultproxy: %v", err)
 	}

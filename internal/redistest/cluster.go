@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/gofreshet/freshet/internal/faultproxy"
 )
 
 const clusterSlots = 16384
@@ -21,6 +20,7 @@ const clusterSlots = 16384
 //
 // "The nodes", where they ask or wait for them, are those that run, are not paused and are not cut off.
 type Cluster struct {
+	wire Wire
 	args []string
 
 	mu    sync.Mutex
@@ -42,7 +42,13 @@ type Node struct {
 // "--notify-keyspace-events", "KEA" or "--cluster-node-timeout", "5000"; they override these defaults.
 func StartCluster(t testing.TB, primaries, replicasPerPrimary int, args ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{args: args}
+	return Wire{}.StartCluster(t, primaries, replicasPerPrimary, args...)
+}
+
+// StartCluster is the function of that name on w.
+func (w Wire) StartCluster(t testing.TB, primaries, replicasPerPrimary int, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{wire: w, args: args}
 	for range primaries * (1 + replicasPerPrimary) {
 		c.start(t)
 	}
@@ -65,22 +71,26 @@ func StartCluster(t testing.TB, primaries, replicasPerPrimary int, args ...strin
 // start adds a node that has met nobody.
 func (c *Cluster) start(t testing.TB) *Node {
 	t.Helper()
-	door, busDoor := faultproxy.New(t, ""), faultproxy.New(t, "")
+	door, busDoor := c.wire.door(t), c.wire.door(t)
 	host := fmt.Sprintf("node-%d.redistest", len(c.Nodes()))
+	called := []string{"--cluster-announce-hostname", host}
+	if c.wire.Name != "" {
+		called = []string{"--cluster-announce-hostname", c.wire.Name, "--cluster-preferred-endpoint-type", "hostname"}
+	}
 	n := &Node{busPort: portOf(busDoor.Addr())}
-	announce, mark := asReplica(door)
-	n.Server = startBehind(t, door, func() []string {
-		bus, err := freePort()
+	announce, mark := c.wire.asReplica(door)
+	n.Server = c.wire.startBehind(t, door, func() []string {
+		bus, err := freePort(c.wire.host())
 		if err != nil {
 			t.Fatal(err)
 		}
-		busDoor.SetTarget("127.0.0.1:" + strconv.Itoa(bus))
-		return slices.Concat(announce, []string{
+		busDoor.SetTarget(net.JoinHostPort(c.wire.host(), strconv.Itoa(bus)))
+		return slices.Concat(announce, called, []string{
 			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "1000",
 			"--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no",
 			"--cluster-replica-validity-factor", "0", // a replica on a slow machine still stands for election
-			"--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", strconv.Itoa(portOf(door.Addr())),
-			"--cluster-announce-bus-port", strconv.Itoa(n.busPort), "--cluster-announce-hostname", host,
+			"--cluster-announce-ip", c.wire.host(), "--cluster-announce-port", strconv.Itoa(portOf(door.Addr())),
+			"--cluster-announce-bus-port", strconv.Itoa(n.busPort),
 		}, c.args)
 	})
 	n.doors = append(n.doors, busDoor)
@@ -122,7 +132,7 @@ func (c *Cluster) Addrs() []string {
 // Client returns a client of the Cluster that is closed at the test's end. Each of opts may change its options.
 func (c *Cluster) Client(t testing.TB, opts ...func(*redis.ClusterOptions)) *redis.ClusterClient {
 	t.Helper()
-	o := &redis.ClusterOptions{Addrs: c.Addrs()}
+	o := &redis.ClusterOptions{Addrs: c.Addrs(), TLSConfig: c.wire.ClientTLS()}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -174,7 +184,7 @@ func (c *Cluster) MoveSlot(t testing.TB, slot int, from, to *Node) {
 		if len(keys) == 0 {
 			break
 		}
-		from.do(t, append([]any{"MIGRATE", "127.0.0.1", to.Port(), "", 0, groupTimeout.Milliseconds(), "KEYS"}, keys...)...)
+		from.do(t, append([]any{"MIGRATE", c.wire.host(), to.Port(), "", 0, groupTimeout.Milliseconds(), "KEYS"}, keys...)...)
 	}
 	// The target first: were the source to go first and the target to fail, nobody would own the slot.
 	assign := []any{"CLUSTER", "SETSLOT", slot, "NODE", to.ID}

@@ -21,19 +21,19 @@ const groupTimeout = 60 * time.Second
 
 // startBehind runs a server until the end of the test at door, which it is to announce. args are asked for again when
 // a port that they name turns out to be taken.
-func startBehind(t testing.TB, door *faultproxy.Proxy, args func() []string) *Server {
+func (w Wire) startBehind(t testing.TB, door *faultproxy.Proxy, args func() []string) *Server {
 	t.Helper()
 	var s *Server
 	var err error
 	for range 10 {
-		if s, err = Run(args()...); !errors.Is(err, errPortTaken) {
+		if s, err = w.run(args()...); !errors.Is(err, errPortTaken) {
 			break
 		}
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	door.SetTarget(s.Addr())
+	door.SetTarget(net.JoinHostPort(w.host(), strconv.Itoa(s.port)))
 	s.doors = []*faultproxy.Proxy{door}
 	s.until(t)
 	return s
@@ -41,9 +41,9 @@ func startBehind(t testing.TB, door *faultproxy.Proxy, args func() []string) *Se
 
 // asReplica are the arguments with which a replica announces door to its primary, and the mark that it so leaves before
 // it asks for anything.
-func asReplica(door *faultproxy.Proxy) (args []string, mark string) {
+func (w Wire) asReplica(door *faultproxy.Proxy) (args []string, mark string) {
 	port := strconv.Itoa(portOf(door.Addr()))
-	return []string{"--replica-announce-ip", "127.0.0.1", "--replica-announce-port", port},
+	return []string{"--replica-announce-ip", w.called(), "--replica-announce-port", port},
 		fmt.Sprintf("listening-port\r\n$%d\r\n%s\r\n", len(port), port)
 }
 

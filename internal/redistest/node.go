@@ -32,7 +32,7 @@ func (n *Node) do(t testing.TB, args ...any) any {
 func (n *Node) meet(t testing.TB, others []*Node) {
 	t.Helper()
 	for _, o := range others {
-		n.do(t, "CLUSTER", "MEET", "127.0.0.1", o.Port(), o.busPort)
+		n.do(t, "CLUSTER", "MEET", n.wire.host(), o.Port(), o.busPort)
 	}
 }
 

@@ -86,12 +86,12 @@ func ping(socket string) (string, error) {
 
 // freePort returns a port that is free now and lies below the usual ephemeral ranges: while a server is down, no
 // outgoing connection of another program is given its port.
-func freePort() (int, error) {
+func freePort(host string) (int, error) {
 	var err error
 	for range 100 {
 		port := 15_000 + rand.IntN(17_000)
 		var l net.Listener
-		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
 			return port, l.Close()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,7 @@ const (
 type Server struct {
 	t      testing.TB // nil for a server from Run
 	binary string
+	wire   Wire
 	file   []string // the configuration file, if any
 	args   []string // as the caller gave them
 	dir    string
@@ -70,18 +72,13 @@ type Server struct {
 // defaults (loopback, no persistence).
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s, err := Run(args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.until(t)
-	return s
+	return Wire{}.Start(t, args...)
 }
 
 // until closes s at the end of the test.
 func (s *Server) until(t testing.TB) {
 	s.t = t
-	s.admin = s.Client(t, func(o *redis.Options) { o.Network, o.Addr = "unix", s.socket() })
+	s.admin = s.Client(t, func(o *redis.Options) { o.Network, o.Addr, o.TLSConfig = "unix", s.socket(), nil })
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("output of %s at %s:\n%s", s.binary, s.Addr(), s.Log())
@@ -93,7 +90,9 @@ func (s *Server) until(t testing.TB) {
 }
 
 // Run is Start for programs that are not tests. Whoever runs a server closes it.
-func Run(args ...string) (*Server, error) {
+func Run(args ...string) (*Server, error) { return Wire{}.run(args...) }
+
+func (w Wire) run(args ...string) (*Server, error) {
 	binary, err := find()
 	if err != nil {
 		return nil, err
@@ -103,12 +102,12 @@ func Run(args ...string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
-	s := &Server{binary: binary, args: args, dir: dir}
+	s := &Server{binary: binary, wire: w, args: args, dir: dir}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "--") {
 		s.file, s.args = args[:1], args[1:]
 	}
 	for range 10 {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = freePort(w.host()); err != nil {
 			break
 		}
 		// Between the look and the server's bind another process may have taken the port.
@@ -140,11 +139,10 @@ func find() (string, error) {
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	args := []string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--unixsocket", s.socket(),
-		"--dir", s.dir, "--save", "", "--appendonly", "no",
+	args := append(s.wire.args(s.port),
+		"--unixsocket", s.socket(), "--dir", s.dir, "--save", "", "--appendonly", "no",
 		"--repl-diskless-sync-delay", "0", // else a replica's first sync waits 5 s for others
-	}
+	)
 	logStart := s.logSize()
 	proc, err := launch(s.binary, slices.Concat(s.file, args, s.args), s.dir, s.logPath())
 	if err != nil {
@@ -173,14 +171,16 @@ func (s *Server) Door() *faultproxy.Proxy {
 
 // Addr is host:port, the same after every restart.
 func (s *Server) Addr() string {
-	if door := s.Door(); door != nil {
-		return door.Addr()
-	}
-	return "127.0.0.1:" + strconv.Itoa(s.port)
+	return net.JoinHostPort(s.wire.called(), strconv.Itoa(s.Port()))
 }
 
 // Port is the TCP port of Addr.
-func (s *Server) Port() int { return portOf(s.Addr()) }
+func (s *Server) Port() int {
+	if door := s.Door(); door != nil {
+		return portOf(door.Addr())
+	}
+	return s.port
+}
 
 // Dir is the server's directory: its dump, its append-only files, its log. It is removed by Close.
 func (s *Server) Dir() string { return s.dir }
@@ -198,7 +198,7 @@ func (s *Server) PID() int {
 // Client returns a client of the server that is closed at the test's end. Each of opts may change its options.
 func (s *Server) Client(t testing.TB, opts ...func(*redis.Options)) *redis.Client {
 	t.Helper()
-	o := &redis.Options{Addr: s.Addr()}
+	o := &redis.Options{Addr: s.Addr(), TLSConfig: s.wire.ClientTLS()}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -289,7 +289,7 @@ func (s *Server) fail(err error) error {
 // StartReplica runs a replica of s until the test's end and returns once its first sync is done.
 func (s *Server) StartReplica(t testing.TB, args ...string) *Server {
 	t.Helper()
-	r := Start(t, append([]string{"--replicaof", "127.0.0.1", strconv.Itoa(s.Port())}, args...)...)
+	r := s.wire.Start(t, append([]string{"--replicaof", s.wire.host(), strconv.Itoa(s.Port())}, args...)...)
 	await(t, "first sync", func() error { return r.follows(s) })
 	return r
 }

@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/gofreshet/freshet/internal/faultproxy"
 )
 
 // MasterName is what the Sentinels of [StartSentinels] call the primary that they watch.
@@ -21,6 +19,7 @@ const MasterName = "primary"
 // SentinelGroup is a primary with replicas, watched by Sentinels: real servers all, each at an address that is a proxy,
 // the one that it announces. Its methods may be called from several goroutines.
 type SentinelGroup struct {
+	wire      Wire
 	Servers   []*Server // the first primary, then its replicas
 	Sentinels []*Server
 }
@@ -30,9 +29,15 @@ type SentinelGroup struct {
 // them decides. args are further arguments of the primary and the replicas.
 func StartSentinels(t testing.TB, sentinels, replicas int, args ...string) *SentinelGroup {
 	t.Helper()
-	g := new(SentinelGroup)
+	return Wire{}.StartSentinels(t, sentinels, replicas, args...)
+}
+
+// StartSentinels is the function of that name on w.
+func (w Wire) StartSentinels(t testing.TB, sentinels, replicas int, args ...string) *SentinelGroup {
+	t.Helper()
+	g := &SentinelGroup{wire: w}
 	g.startServer(t, args)
-	replicaOf := []string{"--replicaof", "127.0.0.1", fmt.Sprint(g.Servers[0].Port())}
+	replicaOf := []string{"--replicaof", w.host(), fmt.Sprint(g.Servers[0].Port())}
 	for range replicas {
 		g.startServer(t, slices.Concat(replicaOf, args))
 	}
@@ -48,9 +53,9 @@ func StartSentinels(t testing.TB, sentinels, replicas int, args ...string) *Sent
 
 func (g *SentinelGroup) startServer(t testing.TB, args []string) {
 	t.Helper()
-	door := faultproxy.New(t, "")
-	announce, mark := asReplica(door)
-	s := startBehind(t, door, func() []string { return slices.Concat(announce, args) })
+	door := g.wire.door(t)
+	announce, mark := g.wire.asReplica(door)
+	s := g.wire.startBehind(t, door, func() []string { return slices.Concat(announce, args) })
 	s.marks = []string{mark}
 	g.Servers = append(g.Servers, s)
 }
@@ -58,20 +63,24 @@ func (g *SentinelGroup) startServer(t testing.TB, args []string) {
 func (g *SentinelGroup) startSentinel(t testing.TB, quorum int) {
 	t.Helper()
 	ctx := context.Background()
-	door := faultproxy.New(t, "")
+	door := g.wire.door(t)
 	// It knows no other way to be told these, and it writes into the file what it learns.
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	conf := []string{
-		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", MasterName, g.Servers[0].Port(), quorum),
-		"sentinel down-after-milliseconds " + MasterName + " 1000",
-		"sentinel failover-timeout " + MasterName + " 5000",
-		"sentinel announce-ip 127.0.0.1",
-		fmt.Sprintf("sentinel announce-port %d", portOf(door.Addr())),
+	var conf []string
+	if g.wire.Name != "" {
+		conf = []string{"sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"}
 	}
+	conf = append(conf,
+		fmt.Sprintf("sentinel monitor %s %s %d %d", MasterName, g.wire.called(), g.Servers[0].Port(), quorum),
+		"sentinel down-after-milliseconds "+MasterName+" 1000",
+		"sentinel failover-timeout "+MasterName+" 5000",
+		"sentinel announce-ip "+g.wire.called(),
+		fmt.Sprintf("sentinel announce-port %d", portOf(door.Addr())),
+	)
 	if err := os.WriteFile(file, []byte(strings.Join(conf, "\n")+"\n"), 0o600); err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
-	s := startBehind(t, door, func() []string { return []string{file, "--sentinel"} })
+	s := g.wire.startBehind(t, door, func() []string { return []string{file, "--sentinel"} })
 	// Else it takes ten seconds until all notice what has become of a former primary.
 	brisk := s.admin.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200).Err()
 	id, err := s.admin.Do(ctx, "SENTINEL", "MYID").Text()
@@ -93,7 +102,7 @@ func (g *SentinelGroup) SentinelAddrs() []string {
 
 // FailoverOptions are those of a client that asks the Sentinels for the primary.
 func (g *SentinelGroup) FailoverOptions() *redis.FailoverOptions {
-	return &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: g.SentinelAddrs()}
+	return &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: g.SentinelAddrs(), TLSConfig: g.wire.ClientTLS()}
 }
 
 // Client returns a client of whoever is primary that is closed at the test's end. Each of opts may change its options.

@@ -11,6 +11,9 @@ import (
 
 // dialledBy are the links that peer makes, and will make, to s.
 func (s *Server) dialledBy(peer *Server) []faultproxy.Links {
+	if s.wire.TLS != nil || s.wire.Name != "" {
+		s.t.Fatal("redistest: servers that speak TLS or have one name cannot be parted: see Wire")
+	}
 	var links []faultproxy.Links
 	for _, door := range s.doors {
 		for _, mark := range peer.marks {
