@@ -8,17 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/redis/go-redis/v9"
 )
 
-// Client is the client that the tracker was connected with, for adapters that keep books of their own in its Redis; nil
-// unless it is of one server: a failover loses what was acknowledged a moment before, books too.
-func (t *Tracker) Client() *redis.Client {
-	if !t.single {
-		return nil
-	}
-	return t.rdb.(*redis.Client)
-}
+// Client is the client that the tracker was connected with.
+func (t *Tracker) Client() redis.UniversalClient { return t.rdb }
 
 // Reader is the client for a load to read this Redis with, in rdb's place. Where the tracker hears one server it is rdb.
 // Where it hears a Sentinel group or a Cluster, rdb may still hold connections to a primary that was deposed; Reader then
@@ -57,7 +52,7 @@ func (t *Tracker) Hears(rdb redis.UniversalClient) bool {
 	case !ok || client == nil || !t.single:
 		return false
 	}
-	mine, theirs := t.Client().Options(), client.Options()
+	mine, theirs := t.rdb.(*redis.Client).Options(), client.Options()
 	return theirs.Network == mine.Network && theirs.Addr == mine.Addr && theirs.DB == mine.DB
 }
 
@@ -83,6 +78,9 @@ func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) er
 		return fmt.Errorf("%w: rdb may read replicas: leave ClusterOptions.ReadOnly, RouteByLatency and RouteRandomly false", ErrWrongClient)
 	case t.Hears(rdb):
 		return nil
+	case !t.single && account.Of(rdb) == account.Provided:
+		return fmt.Errorf("%w: the tracker's connections, which loads would use, may be another user's, for rdb has a credentials "+
+			"provider: give the client that the tracker was connected with", ErrWrongClient)
 	case !t.single && mannerOf(rdb) != mannerOf(t.rdb):
 		return fmt.Errorf("%w: rdb speaks as %s and the tracker's client, whose connections loads would use, as %s: "+
 			"give the client that the tracker was connected with", ErrWrongClient, mannerOf(rdb), mannerOf(t.rdb))
@@ -121,18 +119,17 @@ func kindOf(rdb redis.UniversalClient) string {
 
 // mannerOf is what rdb's answers depend on beside the server: its user, who may not read every key, and its protocol.
 func mannerOf(rdb redis.UniversalClient) string {
-	var user string
 	var protocol int
 	switch c := rdb.(type) {
 	case *redis.Client:
-		user, protocol = c.Options().Username, c.Options().Protocol
+		protocol = c.Options().Protocol
 	case *redis.ClusterClient:
-		user, protocol = c.Options().Username, c.Options().Protocol
+		protocol = c.Options().Protocol
 	}
 	if protocol < 2 { // go-redis's default
 		protocol = 3
 	}
-	return fmt.Sprintf("%q in RESP%d", cmp.Or(user, "default"), protocol)
+	return fmt.Sprintf("%q in RESP%d", account.Of(rdb), protocol)
 }
 
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.

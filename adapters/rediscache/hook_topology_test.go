@@ -249,7 +249,8 @@ func (s stuck) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 }
 
 // Loads speak to the primaries as the tracker's client does: another user, who may not read the same keys, and another protocol,
-// in which answers look otherwise, are refused. Seen to fail without the case of mannerOf in CheckClient.
+// in which answers look otherwise, are refused; so is whom a credentials provider names. Seen to fail without the case of mannerOf
+// in CheckClient.
 func TestNewRefusesAnotherManner(t *testing.T) {
 	topologies(t, func(t *testing.T, on topology) {
 		rdb := on.client(t)
@@ -259,16 +260,21 @@ func TestNewRefusesAnotherManner(t *testing.T) {
 		for manner, fits := range map[struct {
 			user     string
 			protocol int
-		}]bool{{"", 0}: true, {"default", 3}: true, {"", 2}: false, {"reader", 3}: false} {
+			provided bool
+		}]bool{{"", 0, false}: true, {"default", 3, false}: true, {"", 2, false}: false, {"reader", 3, false}: false, {"", 3, true}: false} {
+			var provider func() (string, string)
+			if manner.provided {
+				provider = func() (string, string) { return "reader", "any" }
+			}
 			var other redis.UniversalClient
 			switch c := rdb.(type) {
 			case *redis.Client:
 				o := *c.Options()
-				o.Username, o.Password, o.Protocol = manner.user, "any", manner.protocol
+				o.Username, o.Password, o.Protocol, o.CredentialsProvider = manner.user, "any", manner.protocol, provider
 				other = redis.NewClient(&o)
 			case *redis.ClusterClient:
 				o := *c.Options()
-				o.Username, o.Password, o.Protocol = manner.user, "any", manner.protocol
+				o.Username, o.Password, o.Protocol, o.CredentialsProvider = manner.user, "any", manner.protocol, provider
 				other = redis.NewClusterClient(&o)
 			}
 			t.Cleanup(func() { _ = other.Close() })

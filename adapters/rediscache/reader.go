@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/gofreshet/freshet/invalidate"
 	"github.com/redis/go-redis/v9"
 )
@@ -94,18 +95,10 @@ func mayRead[V any](ctx context.Context, rdb redis.UniversalClient, prefix strin
 		err := cmd.Err()
 		if err != nil && redis.HasErrorPrefix(err, "NOPERM") && strings.Contains(err.Error(), "to run the") {
 			return fmt.Errorf("rediscache: the Redis user may not run %s: ACL SETUSER %s +%s: %w",
-				strings.ToUpper(cmd.Name()), userOf(rdb), cmd.Name(), err)
+				strings.ToUpper(cmd.Name()), account.Of(rdb), cmd.Name(), err)
 		}
 	}
 	return nil
-}
-
-// userOf is the name of rdb's user.
-func userOf(rdb redis.UniversalClient) string {
-	if client, ok := rdb.(*redis.Client); ok && client.Options().Username != "" {
-		return client.Options().Username
-	}
-	return "default"
 }
 
 // named says which key an error is about, but for an absence, which stays what it is.
