@@ -77,6 +77,9 @@ func (c *Cluster) start(t testing.TB) *Node {
 	if c.wire.Name != "" {
 		called = []string{"--cluster-announce-hostname", c.wire.Name, "--cluster-preferred-endpoint-type", "hostname"}
 	}
+	if c.wire.TLS != nil {
+		called = append(called, "--cluster-announce-tls-port", strconv.Itoa(portOf(door.Addr())))
+	}
 	n := &Node{busPort: portOf(busDoor.Addr())}
 	announce, mark := c.wire.asReplica(door)
 	n.Server = c.wire.startBehind(t, door, func() []string {
