@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -50,15 +51,17 @@ func clusterSource(c *redis.ClusterOptions, opts *Options) (source, error) {
 	case len(opts.DBs) > 1 || len(opts.DBs) == 1 && opts.DBs[0] != 0:
 		return source{}, fmt.Errorf("notify: Options.DBs is %v: go-redis speaks to database 0 of a Cluster alone: leave DBs nil", opts.DBs)
 	}
+	var common redis.Options
+	copySame(&common, c)
+	user := account.In(&common)
 	server := func(addr string) redis.Options {
-		o := redis.Options{Addr: addr, NodeAddress: addr}
-		copySame(&o, c)
-		o.MinIdleConns = 0
+		o := common
+		o.Addr, o.NodeAddress, o.MinIdleConns = addr, addr, 0
 		made := c.NewClient(&o)
 		defer made.Close()
 		return *made.Options()
 	}
-	e := &cluster{seeds: slices.Clone(c.Addrs), user: c.Username, opts: c, server: server}
+	e := &cluster{seeds: slices.Clone(c.Addrs), user: user, opts: c, server: server}
 	e.booths = booths{patience: opts.PongTimeout, server: server}
 	return source{server: server, electorate: e, clustered: true}, nil
 }
@@ -246,6 +249,10 @@ func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
 		return nil
 	})
 	if err != nil {
+		if errors.Is(slots.Err(), redis.Nil) {
+			return nil, &SetupError{MissingEndpoint, "cluster-preferred-endpoint-type ip", fmt.Errorf("%w: CLUSTER SLOTS tells "+
+				"no address (cluster-preferred-endpoint-type unknown-endpoint), and go-redis cannot read it: %w", ErrUnsupported, err)}
+		}
 		if redis.HasErrorPrefix(err, "This instance has cluster support disabled") {
 			return nil, &SetupError{MissingRole, "redis.NewClient with the server's address", fmt.Errorf("%w: %w", ErrUnsupported, err)}
 		}
@@ -263,8 +270,11 @@ func (e *cluster) ask(ctx context.Context, addr string) (t *table, err error) {
 	return t, nil
 }
 
-// takeSlots keeps the primary's address of each range, as this endpoint of the Cluster would have it dialled.
+// takeSlots keeps the primary's address of each range, as this endpoint of the Cluster would have it dialled. If that is a
+// name (cluster-preferred-endpoint-type hostname), then it is for those without slots too, of whom nothing is said there:
+// certificates may be for names alone.
 func (t *table) takeSlots(slots []redis.ClusterSlot, origin string) {
+	byName := false
 	for _, s := range slots {
 		if len(s.Nodes) == 0 {
 			continue
@@ -273,9 +283,15 @@ func (t *table) takeSlots(slots []redis.ClusterSlot, origin string) {
 		node.Addr = reach(node.Addr, origin)
 		t.slots = append(t.slots, redis.ClusterSlot{Start: s.Start, End: s.End, Nodes: []redis.ClusterNode{node}})
 		for i := range t.members {
-			if t.members[i].id == node.ID {
-				t.members[i].addr, t.members[i].slot = node.Addr, s.Start
+			if m := &t.members[i]; m.id == node.ID {
+				m.addr, m.slot = node.Addr, s.Start
+				byName = byName || m.addr == m.name
 			}
+		}
+	}
+	for i := range t.members {
+		if m := &t.members[i]; byName && !m.votes && m.name != "" {
+			m.addr = m.name
 		}
 	}
 	slices.SortFunc(t.slots, func(a, b redis.ClusterSlot) int { return cmp.Compare(a.Start, b.Start) })
@@ -318,7 +334,9 @@ func parseNodes(text, origin string) (*table, error) {
 		if !votes && slices.Contains(flags, "fail") {
 			continue // a majority holds it for dead, and its replica has its slots
 		}
-		t.members = append(t.members, member{id: f[0], addr: reach(nodeAddr(f[1]), origin), epoch: epoch, votes: votes})
+		addr, name := nodeAddrs(f[1])
+		addr, name = reach(addr, origin), reach(name, origin)
+		t.members = append(t.members, member{id: f[0], addr: addr, name: name, epoch: epoch, votes: votes})
 	}
 	if t.self == "" {
 		return nil, errors.New("CLUSTER NODES does not tell who answers")
@@ -327,18 +345,23 @@ func parseNodes(text, origin string) (*table, error) {
 	return t, nil
 }
 
-// nodeAddr is host:port of "ip:port@busport,hostname,...".
-func nodeAddr(s string) string {
+// nodeAddrs are ip:port and hostname:port of "ip:port@busport,hostname,..."; name is "" without a hostname, and both are the
+// same without an ip.
+func nodeAddrs(s string) (addr, name string) {
 	addr, rest, _ := strings.Cut(s, "@")
 	i := strings.LastIndexByte(addr, ':')
 	if i < 0 {
-		return addr
+		return addr, ""
 	}
-	host, port := addr[:i], addr[i+1:]
-	if _, names, ok := strings.Cut(rest, ","); ok && host == "" {
-		host, _, _ = strings.Cut(names, ",")
+	ip, port := addr[:i], addr[i+1:]
+	_, names, _ := strings.Cut(rest, ",")
+	if hostname, _, _ := strings.Cut(names, ","); hostname != "" {
+		name = net.JoinHostPort(hostname, port)
 	}
-	return net.JoinHostPort(host, port)
+	if ip == "" && name != "" {
+		return name, name
+	}
+	return net.JoinHostPort(ip, port), name
 }
 
 // client takes its slots from the view, and is told of slots that have moved instead of following them.

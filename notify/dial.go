@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -52,8 +53,30 @@ func plainOptions(o redis.Options, patience time.Duration) *redis.Options {
 	o.ClientSideCacheConfig, o.ClientSideCache = nil, nil
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.PushNotificationProcessor = redis.NewPushNotificationProcessor()
+	if p := o.StreamingCredentialsProvider; p != nil {
+		o.StreamingCredentialsProvider, o.CredentialsProviderContext = nil, asTheyAre(p)
+	}
 	return &o
 }
+
+// asTheyAre has every connection begin with the credentials of the moment and follow no later ones: a redis.Conn panics over a
+// streaming provider, and a PubSub does not follow it either.
+func asTheyAre(p auth.StreamingCredentialsProvider) func(context.Context) (user, password string, err error) {
+	return func(context.Context) (user, password string, err error) {
+		credentials, unsubscribe, err := p.Subscribe(new(passer))
+		if err != nil {
+			return "", "", err
+		}
+		user, password = credentials.BasicAuth()
+		return user, password, unsubscribe()
+	}
+}
+
+// passer listens to a credentials provider for no longer than it is asked. It holds something, for each is to be another.
+type passer struct{ _ byte }
+
+func (*passer) OnNext(auth.Credentials) {}
+func (*passer) OnError(error)           {}
 
 func (s *session) newVoice() *redis.Client {
 	o := s.p.clientOptions()

@@ -78,6 +78,8 @@
 //     moment later. The next view finds the move, which is a gap, so that what was read in between falls within AuditEvery, which a
 //     fence does not wait for. On servers from version 8 on every moved slot is a gap, one for all that moved between two views.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
+//   - A Cluster with cluster-preferred-endpoint-type unknown-endpoint is refused: go-redis cannot read its CLUSTER SLOTS. Names
+//     that a Cluster or Sentinels tell are dialled as they are, so certificates may be for names alone.
 //   - Without RESP3 (a proxy, an ACL that forbids CLIENT TRACKING) a flush is found by the audit alone.
 //   - What a user may not do is not proven; [Status].Reasons lists it in words.
 //   - A PUBLISH by anybody on a keyspace channel is told as an event: channels have no owner. This is used to announce changes of what is

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -29,6 +30,7 @@ const (
 	MissingVersion  = "version"  // the server is older than Redis 6.0, or does not say what it is
 	MissingRole     = "role"     // the server is a replica or a Sentinel: events and loads need one primary
 	MissingDatabase = "database" // a database is not on the server; Fix is the line of redis.conf
+	MissingEndpoint = "endpoint" // a Cluster does not tell its clients whom to dial; Fix is the line of redis.conf
 )
 
 // SetupError names the first thing that stands in the way and the exact line that mends it.
@@ -93,7 +95,11 @@ func handshakeFault(err error, user string) error {
 	case redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOAUTH"),
 		redis.HasErrorPrefix(err, "invalid password"), redis.HasErrorPrefix(err, "invalid username-password"),
 		redis.HasErrorPrefix(err, "AUTH "), redis.HasErrorPrefix(err, "Client sent AUTH"):
-		return &SetupError{MissingAuth, fmt.Sprintf("redis.Options{Username: %q, Password: <the password of that user>}", user), err}
+		fix := fmt.Sprintf("redis.Options{Username: %q, Password: <the password of that user>}", user)
+		if user == account.Provided {
+			fix = "a credentials provider that gives a user and a password which the server knows"
+		}
+		return &SetupError{MissingAuth, fix, err}
 	case noDatabase(err):
 		return &SetupError{MissingDatabase, "databases <a number above that of every database used>", err}
 	case redis.HasErrorPrefix(err, "NOPERM"):

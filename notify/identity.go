@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -84,7 +85,7 @@ func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 	if len(role) > 2 {
 		host, _ := role[1].(string)
 		port, _ := role[2].(int64)
-		id.primary = host + ":" + strconv.FormatInt(port, 10)
+		id.primary = net.JoinHostPort(host, strconv.FormatInt(port, 10))
 	}
 	return id, nil
 }

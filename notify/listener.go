@@ -84,7 +84,8 @@ type Stats struct {
 //
 // rdb gives the address, the credentials and the rest of its options; the listener makes connections of its own from
 // them (two for each primary and one for each voter, none of rdb's pool; rdb's hooks and limiter are not used) and rdb may be
-// closed. It must be a *redis.Client of one server, one of redis.NewFailoverClient with Options.Sentinel, or a
+// closed. A streaming credentials provider is asked at each of these connections and not followed: that the server ends one
+// whose token has expired is a gap. It must be a *redis.Client of one server, one of redis.NewFailoverClient with Options.Sentinel, or a
 // *redis.ClusterClient, and read no replicas; anything else fails with ErrUnsupported. What the operator must mend
 // fails with a *SetupError. A network error fails Listen at the first try, unless StartDown.
 func Listen(ctx context.Context, rdb redis.UniversalClient, opts Options) (*Listener, error) {

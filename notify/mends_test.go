@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,45 @@ func TestSentinelMends(t *testing.T) {
 			t.Errorf("%s: %v", missing, err)
 		}
 	}
+}
+
+// A Cluster that tells its clients no addresses is of no use to go-redis. Its own error is redis.Nil.
+func TestUnknownEndpoint(t *testing.T) {
+	leak.Check(t)
+	const setting = "cluster-preferred-endpoint-type"
+	c := redistest.StartCluster(t, 1, 0, "--"+setting, "unknown-endpoint")
+	rdb := c.Client(t)
+	_, err := Listen(testContext(t), rdb, Options{StartDown: true})
+	wantFault(t, err, MissingEndpoint, setting+" ip")
+	if !errors.Is(err, ErrUnsupported) {
+		t.Errorf("%v", err)
+	}
+	do(t, c.Nodes()[0].Client(t), "CONFIG", "SET", setting, "ip")
+	fenced(t, listen(t, rdb, Options{}))
+}
+
+// The address of a primary with an IPv6 address is one that can be dialled.
+func TestReplicaAtIPv6(t *testing.T) {
+	leak.Check(t)
+	primary := redistest.Wire{Host: "::1"}.Start(t)
+	_, err := Listen(testContext(t), primary.StartReplica(t).Client(t), Options{})
+	wantFault(t, err, MissingRole, fmt.Sprintf(`redis.Options{Addr: "[::1]:%d"}`, primary.Port()))
+}
+
+// Who has a credentials provider is not told to mend the rights and the password of the default user.
+func TestProvidedUserMends(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Start(t)
+	s.AddUser(t, "app", "on", ">secret", "~*", "&*", "+@all", "-psubscribe")
+	password := "wrong"
+	rdb := s.Client(t, func(o *redis.Options) {
+		o.CredentialsProvider = func() (string, string) { return "app", password }
+	})
+	_, err := Listen(testContext(t), rdb, Options{})
+	wantFault(t, err, MissingAuth, "a credentials provider that gives a user and a password which the server knows")
+	password = "secret"
+	_, err = Listen(testContext(t), rdb, Options{})
+	wantFault(t, err, MissingACL, "ACL SETUSER <the user that the credentials provider names> +psubscribe &__keyspace@0__:*")
 }
 
 // A client of one server that is a node of a Cluster hears that node alone, and Status says so.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gofreshet/freshet/internal/redistest"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -82,6 +83,36 @@ func TestParseNodes(t *testing.T) {
 	}
 }
 
+// Who has no slots is dialled by name where clients are to dial by name.
+func TestNamesOfSlotless(t *testing.T) {
+	text := node(idA, "10.0.0.1:7000@17000,a.example", "myself,master", "-", 3, "0-16383") +
+		node(idB, "10.0.0.2:7000@17000,b.example", "master", "-", 4) + node(idC, "10.0.0.3:7000@17000,", "master", "-", 5)
+	for _, test := range []struct {
+		told string // by CLUSTER SLOTS
+		want []string
+	}{
+		{"a.example:7000", []string{"a.example:7000", "b.example:7000", "10.0.0.3:7000"}},
+		{"10.0.0.1:7000", []string{"10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"}},
+	} {
+		table, err := parseNodes(text, "origin:6379")
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.takeSlots([]redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{ID: idA, Addr: test.told}}}}, "origin:6379")
+		var got []string
+		for _, id := range []string{idA, idB, idC} {
+			for _, m := range table.members {
+				if m.id == id {
+					got = append(got, m.addr)
+				}
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("of %s: %q, want %q", test.told, got, test.want)
+		}
+	}
+}
+
 func TestClusterInfo(t *testing.T) {
 	for text, want := range map[string][2]uint64{
 		"cluster_state:ok\r\ncluster_current_epoch:6\r\ncluster_stats_messages_sent:12\r\n":                                       {6, 0},
@@ -107,7 +138,8 @@ func TestReach(t *testing.T) {
 		{"127.0.0.1:7000", "10.0.0.1:6379", "10.0.0.1:7000"},
 		{"127.0.0.1:7000", "localhost:6379", "127.0.0.1:7000"},
 		{"[::1]:7000", "redis.example:6379", "redis.example:7000"},
-		{"localhost:7000", "10.0.0.1:6379", "10.0.0.1:7000"},
+		{"localhost:7000", "10.0.0.1:6379", "localhost:7000"},
+		{"127.0.0.1:7000", "host.docker.internal:6379", "127.0.0.1:7000"},
 		{":7000", "[fd00::1]:6379", "[fd00::1]:7000"},
 		{"?:7000", "10.0.0.1:6379", "10.0.0.1:7000"},
 		{"10.0.0.2:0", "10.0.0.1:6379", "10.0.0.2:6379"},

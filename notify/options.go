@@ -39,7 +39,8 @@ type Options struct {
 	Flags Flags
 
 	// Sentinel is needed with a client of redis.NewFailoverClient, which does not tell it: the options that the client was
-	// made with. The Sentinels listed, and those they know of, are asked every Heartbeat who the primary is.
+	// made with, TLSConfig included. The Sentinels listed, and those they know of, are asked every Heartbeat who the primary
+	// is. All that they tell is dialled as they tell it, by Dialer if there is one.
 	Sentinel *redis.FailoverOptions
 
 	// Namespace is the prefix of every key Freshet writes: markers and canaries. Default "freshet:".

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"regexp"
 	"slices"
@@ -402,6 +403,8 @@ func TestUnsupportedClients(t *testing.T) {
 	defer failover.Close()
 	replica := *sentinels
 	replica.ReplicaOnly = true
+	encrypted := *sentinels
+	encrypted.TLSConfig = new(tls.Config)
 	for _, c := range []struct {
 		rdb      redis.UniversalClient
 		sentinel *redis.FailoverOptions
@@ -427,6 +430,7 @@ func TestUnsupportedClients(t *testing.T) {
 	}{
 		{one, Options{Sentinel: sentinels}, "Options.Sentinel is set"},
 		{failover, Options{Sentinel: &redis.FailoverOptions{MasterName: "m"}}, "SentinelAddrs and MasterName are needed"},
+		{failover, Options{Sentinel: &encrypted}, "Options.Sentinel.TLSConfig"},
 		{redis.NewClusterClient(&redis.ClusterOptions{}), Options{DBs: []int{1}}, "Options.DBs is [1]"},
 	} {
 		if _, err := Listen(context.Background(), c.rdb, c.opts); err == nil || !strings.Contains(err.Error(), c.want) {

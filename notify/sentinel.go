@@ -56,6 +56,9 @@ func sentinelSource(client redis.Options, opts *Options) (source, error) {
 	case o.ReplicaOnly || o.RouteByLatency || o.RouteRandomly:
 		return source{}, fmt.Errorf("%w: Options.Sentinel lets the client read replicas, which may be behind the events: "+
 			"leave ReplicaOnly, RouteByLatency and RouteRandomly false", ErrUnsupported)
+	case (o.TLSConfig == nil) != (client.TLSConfig == nil):
+		return source{}, errors.New("notify: Options.Sentinel.TLSConfig is set or nil where the client's is not: " +
+			"give the options that the client was made with")
 	}
 	server := func(addr string) redis.Options {
 		s := client
@@ -205,7 +208,7 @@ func (e *sentinels) ask(ctx context.Context, addr string, whole bool) (o opinion
 			return opinion{}, err
 		}
 		number := func(name string) uint64 { n, _ := strconv.ParseUint(m[name], 10, 64); return n }
-		o.primary = reach(net.JoinHostPort(supposed.host, supposed.port), addr)
+		o.primary = net.JoinHostPort(supposed.host, supposed.port)
 		o.epoch, o.others = number("config-epoch"), int(number("num-other-sentinels"))
 		o.limit = time.Duration(number("failover-timeout")) * time.Millisecond
 		o.running = strings.Contains(m["flags"], "failover_in_progress")
@@ -223,7 +226,7 @@ func (e *sentinels) ask(ctx context.Context, addr string, whole bool) (o opinion
 		}
 		for _, s := range list {
 			s := fields(s)
-			o.known = append(o.known, reach(net.JoinHostPort(s["ip"], s["port"]), addr))
+			o.known = append(o.known, net.JoinHostPort(s["ip"], s["port"]))
 		}
 		return o, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -202,12 +203,7 @@ func (s *session) refusal(err error) error {
 	return err
 }
 
-func (s *session) user() string {
-	if s.p.rdb.Username != "" {
-		return s.p.rdb.Username
-	}
-	return "default"
-}
+func (s *session) user() string { return account.In(&s.p.rdb) }
 
 // fail ends the session; the first reason counts. Closing the socket ends Receive and Ping, which PubSub.Close does not
 // while a write blocks.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -146,7 +147,8 @@ func askAll[T any](ctx context.Context, limit time.Duration, addrs []string, ask
 	return answers, failed
 }
 
-// reach is addr as it can be dialled, when a server at origin told of it: it may leave out what it does not know of itself.
+// reach is addr as it can be dialled, when a node at origin told of it: as go-redis's client of the Cluster has it, so that a
+// Dialer is asked for the same. A node may also leave out what it does not know of itself.
 func reach(addr, origin string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -156,7 +158,7 @@ func reach(addr, origin string) string {
 	if err != nil {
 		return addr
 	}
-	if host == "" || host == "?" || loopback(host) && !loopback(fromHost) {
+	if host == "" || host == "?" || isLoopback(host) && !local(fromHost) {
 		host = fromHost
 	}
 	if port == "0" {
@@ -165,9 +167,15 @@ func reach(addr, origin string) string {
 	return net.JoinHostPort(host, port)
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback() || host == "localhost"
+	return ip != nil && ip.IsLoopback()
+}
+
+// local reports whether what host calls loopback is our own.
+func local(host string) bool {
+	host = strings.ToLower(host)
+	return isLoopback(host) || host == "localhost" || strings.HasSuffix(host, ".docker.internal")
 }
 
 // noMajority is the error of a view that none agrees on; err says why some gave no answer, if it is not nil.

@@ -50,6 +50,7 @@ type view struct {
 // member is a primary of a view.
 type member struct {
 	id, addr string
+	name     string // of a Cluster's: host:port by the name it announces, if any
 	epoch    uint64 // the term it was promoted in
 	votes    bool   // a primary of a Cluster that has no slots has no vote either
 	slot     int    // one of those it has, if it votes
