@@ -28,14 +28,33 @@ func (l *Listener) Primaries() (rdb redis.UniversalClient, agreed time.Time) {
 	return l.seats.client, l.seats.agreed
 }
 
-// Through calls do with a client of a primary, and returns nil if do did and if the primaries were still the primaries when
-// it had: what was published is then what every listener's fence covers. Of a Cluster it is the primary that has been one
-// the longest: who has just joined others may not listen to yet. With Sentinels or a Cluster it asks a majority
-// afterwards, a round trip; else it costs nothing. Its error is do's, or
+// OnPrimaries calls do with a client as [Listener.Primaries] gives it, and returns nil if do did and if these were still the
+// primaries when it had: what do has written is then on the primaries, though a failover that comes later may lose it. With
+// Sentinels or a Cluster it asks a majority afterwards, a round trip; else it costs nothing. Its error is do's, or
 // wraps [ErrTopology], at once where they are in doubt and else after a moment; or is ctx's.
+func (l *Listener) OnPrimaries(ctx context.Context, do func(redis.UniversalClient) error) error {
+	return l.confirmed(ctx, func(rdb redis.UniversalClient, _ string) error { return do(rdb) })
+}
+
+// Through is OnPrimaries with a client of one primary, for what is published: it is then what every listener's fence
+// covers. Of a Cluster it is the primary that has been one the longest: who has just joined others may not listen to yet.
 func (l *Listener) Through(ctx context.Context, do func(redis.UniversalClient) error) error {
+	return l.confirmed(ctx, func(rdb redis.UniversalClient, eldest string) error {
+		if c, ok := rdb.(*redis.ClusterClient); ok {
+			primary, err := c.MasterForKey(ctx, eldest)
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrTopology, err)
+			}
+			rdb = primary
+		}
+		return do(rdb)
+	})
+}
+
+// confirmed calls do with a client of all primaries and a key of the eldest's, and returns nil if they still were that.
+func (l *Listener) confirmed(ctx context.Context, do func(rdb redis.UniversalClient, eldest string) error) error {
 	if l.electorate == nil {
-		return do(l.rdb)
+		return do(l.rdb, "")
 	}
 	l.mu.Lock()
 	rdb, v, agreed, eldest := l.seats.client, l.seats.view, l.seats.agreed, l.seats.eldest
@@ -43,14 +62,7 @@ func (l *Listener) Through(ctx context.Context, do func(redis.UniversalClient) e
 	if agreed.IsZero() {
 		return ErrTopology
 	}
-	if c, ok := rdb.(*redis.ClusterClient); ok {
-		primary, err := c.MasterForKey(ctx, eldest)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrTopology, err)
-		}
-		rdb = primary
-	}
-	if err := do(rdb); err != nil {
+	if err := do(rdb, eldest); err != nil {
 		return err
 	}
 	done := time.Now()

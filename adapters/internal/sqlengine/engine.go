@@ -15,7 +15,6 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/cache"
 	"github.com/gofreshet/freshet/invalidate"
-	"github.com/gofreshet/freshet/notify"
 )
 
 // Engine caches one database. Its methods may be called from any goroutine.
@@ -54,18 +53,10 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	if err := opts.Validate(adapter); err != nil {
 		return nil, err
 	}
-	rdb := tracker.Client()
-	if rdb == nil {
-		return nil, fmt.Errorf("%s: tracker: %w: it hears Sentinels or a Cluster, where a failover may lose marks of writes: "+
-			"connect one with redis.NewClient to a server that is not replaced", adapter, notify.ErrUnsupported)
-	}
-	if err := tracker.CheckClient(ctx, rdb); err != nil {
-		return nil, fmt.Errorf("%s: tracker: %w", adapter, err)
-	}
 	opts = opts.withDefaults()
 	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
 	e.owner, _ = pool.(Owner)
-	e.marks = &marks{rdb: rdb, tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1), warn: e.warn}
+	e.marks = &marks{tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1), warn: e.warn}
 	e.resolver = &resolver{marks: e.marks, pool: pool, dialect: d, asks: make(chan []standing, 1)}
 	var err error
 	e.kept, err = cache.New(tracker, cache.Options[key, Answer]{

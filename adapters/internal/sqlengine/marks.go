@@ -3,7 +3,6 @@ package sqlengine
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +26,6 @@ import (
 // touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at every load and
 // kept nowhere: there is nothing to be told of, and nothing to read again after a gap.
 type marks struct {
-	rdb     *redis.Client
 	tracker *invalidate.Tracker
 	scope   string
 	lease   time.Duration
@@ -38,8 +36,9 @@ type marks struct {
 	mu         sync.Mutex
 	ended      bool
 	serial     uint64
-	generation string    // of the data in Redis; "" before the first look
-	quarantine time.Time // nothing is stored before: marks may have been lost
+	generation string    // of the marks in Redis; "" before the first look
+	quarantine time.Time // nothing is stored before: see generation
+	epochs     uint64    // of the tracker at the last look, where servers do not tell what processes they are
 	unsettled  []*mark   // of decided writes, that could not be removed
 	wake       chan struct{}
 }
@@ -50,8 +49,14 @@ type mark struct {
 	members []string // in Redis; nil when it could not be set (BoundedWrite)
 }
 
-func (m *marks) key() string    { return "freshet:sql:" + m.scope + ":marks" }
-func (m *marks) genKey() string { return "freshet:sql:" + m.scope + ":generation" }
+// Both keys are in one slot of a Cluster.
+func (m *marks) key() string    { return "freshet:sql:{" + m.scope + "}:marks" }
+func (m *marks) genKey() string { return "freshet:sql:{" + m.scope + "}:generation" }
+
+// rdb is a client of the primaries.
+func (m *marks) rdb() redis.UniversalClient {
+	return m.tracker.Reader(context.Background(), m.tracker.Client())
+}
 
 // settleTimeout is how long Redis may take over each phase of a write.
 const settleTimeout = 3 * time.Second
@@ -96,12 +101,13 @@ func (m *marks) set(ctx context.Context, items []string, session string) (*mark,
 	return k, nil
 }
 
-// add sets marks. After an outage go-redis repeats its last failure for up to a second, though the server is there.
+// add sets marks on what then still are the primaries. After an outage go-redis repeats its last failure for up to a second,
+// though the server is there, and where slots move or primaries change a server may send us away for a moment.
 func (m *marks) add(ctx context.Context, zs []redis.Z) error {
 	for {
-		err := m.rdb.ZAdd(ctx, m.key(), zs...).Err()
+		err := m.tracker.OnPrimaries(ctx, func(rdb redis.UniversalClient) error { return rdb.ZAdd(ctx, m.key(), zs...).Err() })
 		var said redis.Error
-		if err == nil || errors.As(err, &said) || !m.tracker.Synced() {
+		if err == nil || errors.As(err, &said) && !sentAway(said) || !m.tracker.Synced() {
 			return err
 		}
 		select {
@@ -110,6 +116,13 @@ func (m *marks) add(ctx context.Context, zs []redis.Z) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// sentAway reports whether a server of a group or a Cluster is not, or not yet, the one to ask.
+func sentAway(err error) bool {
+	return slices.ContainsFunc([]string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY"}, func(p string) bool {
+		return redis.HasErrorPrefix(err, p)
+	})
 }
 
 // tell runs say, which tells Redis of k, and waits for it no longer than settleTimeout: a transaction's locks are held
@@ -161,7 +174,7 @@ func (m *marks) end() {
 
 // allowed reports what the user of Redis may not do, by doing nothing in each way.
 func (m *marks) allowed(ctx context.Context) error {
-	pipe := m.rdb.Pipeline()
+	pipe := m.rdb().Pipeline()
 	pipe.ZAddXX(ctx, m.key(), redis.Z{Member: ""})
 	pipe.ZRem(ctx, m.key(), "")
 	pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
@@ -170,8 +183,8 @@ func (m *marks) allowed(ctx context.Context) error {
 	cmds, _ := pipe.Exec(ctx)
 	for _, cmd := range cmds {
 		if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") {
-			user := cmp.Or(m.rdb.Options().Username, "default")
-			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", user, err)
+			user, _ := m.rdb().Do(ctx, "acl", "whoami").Text()
+			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", cmp.Or(user, "(its name)"), err)
 		}
 	}
 	return nil
@@ -182,12 +195,12 @@ func (m *marks) allowed(ctx context.Context) error {
 func (m *marks) settle(k *mark) error {
 	return m.tell(context.Background(), k, func(ctx context.Context) error {
 		if m.plan.Out.Has(guard.After) {
-			return m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+			return m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
 		}
 		err := m.tracker.Touch(ctx, m.names(k.items)...)
 		m.plan.At("touched")
 		if err == nil && k.members != nil {
-			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+			err = m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
 		}
 		return err
 	})
@@ -238,7 +251,7 @@ func (m *marks) settleAll(ctx context.Context) error {
 	for i, k := range todo {
 		err := m.tracker.Touch(ctx, m.names(k.items)...)
 		if err == nil && k.members != nil {
-			err = m.rdb.ZRem(ctx, m.key(), toAny(k.members)...).Err()
+			err = m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
 		}
 		if errors.Is(err, invalidate.ErrClosed) {
 			return nil
@@ -260,13 +273,14 @@ type standing struct {
 }
 
 func (m *marks) read(ctx context.Context) ([]standing, error) {
-	pipe := m.rdb.Pipeline()
+	rdb := m.tracker.Reader(ctx, m.tracker.Client())
+	pipe := rdb.Pipeline()
 	list := pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
 	gen := pipe.Get(ctx, m.genKey())
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, err
 	}
-	if err := m.sameData(ctx, gen); err != nil {
+	if err := m.watch(ctx, rdb, gen); err != nil {
 		return nil, err
 	}
 	var all []standing
@@ -280,37 +294,6 @@ func (m *marks) read(ctx context.Context) ([]standing, error) {
 		all = append(all, standing{member, session, item, time.UnixMilli(int64(z.Score))})
 	}
 	return all, nil
-}
-
-// sameData watches for a Redis that has lost its data, and marks with it: then nothing is stored for a lease, in which
-// the writers whose marks are gone commit and touch.
-func (m *marks) sameData(ctx context.Context, gen *redis.StringCmd) error {
-	found, err := gen.Result()
-	if errors.Is(err, redis.Nil) {
-		if err := m.rdb.SetNX(ctx, m.genKey(), rand.Text(), 0).Err(); err != nil {
-			return err
-		}
-		if found, err = m.rdb.Get(ctx, m.genKey()).Result(); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.generation != "" && m.generation != found {
-		m.quarantine = time.Now().Add(m.lease)
-		m.warn("Redis has lost its data, and marks with it: nothing is kept for "+m.lease.String(), nil)
-	}
-	m.generation = found
-	return nil
-}
-
-// lost reports whether marks may have stood that Redis has lost.
-func (m *marks) lost() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return time.Now().Before(m.quarantine)
 }
 
 // stands reports whether anybody's mark stands on item itself, or may have stood before Redis lost it.

@@ -68,6 +68,6 @@ func (r *resolver) resolve(ctx context.Context, suspects []standing) {
 		if err := r.marks.tracker.Touch(ctx, r.marks.names([]string{s.item})...); err != nil {
 			return
 		}
-		r.marks.rdb.ZRem(ctx, r.marks.key(), s.member)
+		r.marks.rdb().ZRem(ctx, r.marks.key(), s.member)
 	}
 }

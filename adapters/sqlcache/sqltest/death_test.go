@@ -48,7 +48,7 @@ func (d *death) run(db *sql.DB, _ *sqlcache.Connector, _ *invalidate.Tracker) er
 // in has d happen in a process of its own.
 func (d death) in(t *testing.T, b base, out guard.Set) {
 	t.Helper()
-	p := part{Dialect: b.dialect, DSN: b.dsn, Redis: redisServer.Addr(), Out: out, Lease: lease, Death: &d}
+	p := part{Dialect: b.dialect, DSN: b.dsn, Redis: home{Addr: redisServer.Addr()}, Out: out, Lease: lease, Death: &d}
 	pr, err := p.start(t, func(out io.Reader) { io.Copy(io.Discard, out) })
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,7 @@ func (r *race) run(p protocol) {
 	for i, name := range names {
 		pt := r.part(p, &racer{Name: name, Readers: 3, Bound: bound, First: 1, Still: bound + 300*time.Millisecond})
 		if name == "stalled" { // it does not write: what it wrote itself it would know
-			pt.Redis, pt.MaxStaleness = r.proxy.Addr(), p.maxStaleness
+			pt.Redis.Addr, pt.MaxStaleness = r.proxy.Addr(), p.maxStaleness
 		} else {
 			pt.Race.Writes = &record{"living", i}
 		}
@@ -133,7 +133,7 @@ func (r *race) run(p protocol) {
 func (r *race) part(p protocol, do *racer) part {
 	do.Start, do.Param = r.start, r.b.param()
 	do.Reads = []record{{"living", 0}, {"living", 1}, {"living", 2}, {"dying", 0}, {"dying", 1}} // nobody writes living 2
-	return part{Dialect: r.b.dialect, DSN: r.b.dsn, Redis: redisServer.Addr(), Out: p.out, Lease: lease, MaxStaleness: bound, Race: do}
+	return part{Dialect: r.b.dialect, DSN: r.b.dsn, Redis: home{Addr: redisServer.Addr()}, Out: p.out, Lease: lease, MaxStaleness: bound, Race: do}
 }
 
 // killAgain has one process after another write to a row, and kills each.

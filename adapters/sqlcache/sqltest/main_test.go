@@ -114,9 +114,13 @@ func must(t testing.TB, db interface {
 
 // connect makes what a process of a service has: a tracker, and a connector around inner. Heartbeats are fast; a gap is
 // not made of a busy machine.
-func connect(ctx context.Context, rdb *redis.Client, inner driver.Connector, opts sqlcache.Options) (*sql.DB, *sqlcache.Connector, *invalidate.Tracker, error) {
+func connect(ctx context.Context, rdb redis.UniversalClient, inner driver.Connector, opts sqlcache.Options) (*sql.DB, *sqlcache.Connector, *invalidate.Tracker, error) {
+	var sentinels *redis.FailoverOptions
+	if g, ok := rdb.(*watched); ok {
+		rdb, sentinels = g.Client, g.sentinels
+	}
 	tr, err := invalidate.Connect(ctx, rdb, invalidate.Options{Slots: 1 << 14, Notify: notify.Options{
-		Heartbeat: 50 * time.Millisecond, PongTimeout: time.Second, Backoff: func(int) time.Duration { return 20 * time.Millisecond }}})
+		Sentinel: sentinels, Heartbeat: 50 * time.Millisecond, PongTimeout: time.Second, Backoff: func(int) time.Duration { return 20 * time.Millisecond }}})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -128,6 +132,12 @@ func connect(ctx context.Context, rdb *redis.Client, inner driver.Connector, opt
 	return sql.OpenDB(c), c, tr, nil
 }
 
+// watched is a client of a primary that Sentinels choose, and how to find them.
+type watched struct {
+	*redis.Client
+	sentinels *redis.FailoverOptions
+}
+
 // open returns a cached db on b, as one more process would have it.
 func open(t testing.TB, b base, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
 	t.Helper()
@@ -135,7 +145,7 @@ func open(t testing.TB, b base, change ...func(*sqlcache.Options)) (*sql.DB, *sq
 }
 
 // openWith is open with a Redis, a connector inside and a plan of the test's choice.
-func openWith(t testing.TB, rdb *redis.Client, inner driver.Connector, plan guard.Plan, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
+func openWith(t testing.TB, rdb redis.UniversalClient, inner driver.Connector, plan guard.Plan, change ...func(*sqlcache.Options)) (*sql.DB, *sqlcache.Connector) {
 	t.Helper()
 	opts := sqlcache.Options{MaxStaleness: 10 * time.Second} // a busy machine is no reason for a miss
 	for _, c := range change {

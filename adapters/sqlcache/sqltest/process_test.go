@@ -18,6 +18,7 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
 	"github.com/gofreshet/freshet/adapters/sqlcache"
 	"github.com/gofreshet/freshet/internal/child"
+	"github.com/gofreshet/freshet/internal/redistest"
 	"github.com/gofreshet/freshet/invalidate"
 )
 
@@ -26,12 +27,30 @@ const partEnv = "FRESHET_SQLTEST_PART"
 
 // part is what a process of a test has, as a service would, and one of the things that it may do.
 type part struct {
-	Dialect, DSN, Redis string
+	Dialect, DSN        string
+	Redis               home
 	Out                 guard.Set
 	Lease, MaxStaleness time.Duration
 
 	Death *death // to write, and be killed at a step
 	Race  *racer // to read and write until stdin ends
+}
+
+// home is where a process finds its Redis: a server, the Sentinels of one, or nodes of a Cluster.
+type home struct {
+	Addr               string
+	Sentinels, Cluster []string
+}
+
+func (h home) client() redis.UniversalClient {
+	switch {
+	case h.Sentinels != nil:
+		o := &redis.FailoverOptions{MasterName: redistest.MasterName, SentinelAddrs: h.Sentinels}
+		return &watched{redis.NewFailoverClient(o), o}
+	case h.Cluster != nil:
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: h.Cluster})
+	}
+	return redis.NewClient(&redis.Options{Addr: h.Addr})
 }
 
 type task interface {
@@ -61,7 +80,7 @@ func (p *part) run() error {
 	if err != nil {
 		return err
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: p.Redis})
+	rdb := p.Redis.client()
 	defer rdb.Close()
 	ctx := guard.With(context.Background(), guard.Plan{Out: p.Out, Step: do.step})
 	db, c, tr, err := connect(ctx, rdb, slow{inner, late}, sqlcache.Options{Lease: p.Lease, MaxStaleness: p.MaxStaleness})
