@@ -54,16 +54,17 @@ func (b base) bind(query string) string {
 	return query
 }
 
-// rowTables: it and part have rows that are told apart; in the others a write to one row may change another.
+// rowTables: in some of them a write to one row may change another. No column that is read has the name of a table, which
+// the answer would fall with too.
 var rowTables = map[string][]string{
 	"": {
 		"CREATE TABLE it (id INTEGER PRIMARY KEY, v INTEGER, note VARCHAR(20), gone INTEGER)",
-		"CREATE TABLE part (id INTEGER PRIMARY KEY, it INTEGER, v INTEGER, FOREIGN KEY (it) REFERENCES it (id) ON DELETE CASCADE)",
+		"CREATE TABLE part (id INTEGER PRIMARY KEY, whole INTEGER, v INTEGER, FOREIGN KEY (whole) REFERENCES it (id) ON DELETE CASCADE)",
 		"CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER, v INTEGER, FOREIGN KEY (up) REFERENCES tree (id) ON DELETE CASCADE)",
-		"CREATE TABLE kin (id INTEGER PRIMARY KEY, it INTEGER, v INTEGER, FOREIGN KEY (it) REFERENCES it (id) ON UPDATE CASCADE ON DELETE SET NULL)",
+		"CREATE TABLE kin (id INTEGER PRIMARY KEY, boss INTEGER, v INTEGER, FOREIGN KEY (boss) REFERENCES it (id) ON UPDATE CASCADE ON DELETE SET NULL)",
 		"CREATE TABLE unit (id INTEGER PRIMARY KEY, code INTEGER UNIQUE, v INTEGER)",
 		"CREATE TABLE used (id INTEGER PRIMARY KEY, code INTEGER, FOREIGN KEY (code) REFERENCES unit (code) ON UPDATE CASCADE ON DELETE CASCADE)",
-		"CREATE TABLE far (id INTEGER PRIMARY KEY, used INTEGER, v INTEGER, FOREIGN KEY (used) REFERENCES used (id) ON DELETE SET NULL)",
+		"CREATE TABLE far (id INTEGER PRIMARY KEY, u INTEGER, v INTEGER, FOREIGN KEY (u) REFERENCES used (id) ON DELETE SET NULL)",
 	},
 	"postgres": {
 		"CREATE TABLE moved (id INTEGER PRIMARY KEY, v INTEGER)",
@@ -85,7 +86,7 @@ var rowTables = map[string][]string{
 		"CREATE TRIGGER move BEFORE UPDATE ON moved FOR EACH ROW SET NEW.id = IF(NEW.v = 1000, 3 - NEW.id, NEW.id)",
 		"CREATE TABLE log (id INTEGER, v INTEGER)",
 		"CREATE TRIGGER added AFTER INSERT ON it FOR EACH ROW INSERT INTO log VALUES (NEW.id, NEW.v)",
-		"CREATE TABLE moves (id INTEGER PRIMARY KEY, moved INTEGER, FOREIGN KEY (moved) REFERENCES moved (id) ON UPDATE CASCADE ON DELETE CASCADE)",
+		"CREATE TABLE moves (id INTEGER PRIMARY KEY, m INTEGER, FOREIGN KEY (m) REFERENCES moved (id) ON UPDATE CASCADE ON DELETE CASCADE)",
 		"CREATE TABLE grown (id INTEGER PRIMARY KEY, v INTEGER, code INTEGER GENERATED ALWAYS AS (v * 2) STORED UNIQUE)",
 		"CREATE TABLE grows (id INTEGER PRIMARY KEY, code INTEGER, FOREIGN KEY (code) REFERENCES grown (code) ON DELETE CASCADE)",
 		"CREATE TRIGGER used_gone AFTER DELETE ON used FOR EACH ROW UPDATE kin SET v = v + 1",
@@ -104,11 +105,11 @@ var rowTables = map[string][]string{
 var rowsAgain = []string{
 	"DELETE FROM far", "DELETE FROM used", "DELETE FROM unit", "DELETE FROM kin", "DELETE FROM part", "DELETE FROM tree", "DELETE FROM it",
 	"DELETE FROM grows", "DELETE FROM grown",
-	"INSERT INTO it (id, v) VALUES (1, 1), (2, 2)",
-	"INSERT INTO kin (id, it, v) SELECT id, id, v FROM it",
+	"INSERT INTO it (id, v) VALUES (1, 1), (2, 2), (3, 3)",
+	"INSERT INTO kin (id, boss, v) SELECT id, id, v FROM it",
 	"INSERT INTO tree (id, v) VALUES (0, 1), (1, 1)", "INSERT INTO tree (id, up, v) VALUES (2, 0, 1), (3, 1, 1)",
 	"INSERT INTO unit (id, code, v) VALUES (0, 60, 1), (1, 61, 1), (2, 62, 1), (3, 63, 1)",
-	"INSERT INTO used (id, code) SELECT id, code FROM unit", "INSERT INTO far (id, used) SELECT id, id FROM used",
+	"INSERT INTO used (id, code) SELECT id, code FROM unit", "INSERT INTO far (id, u) SELECT id, id FROM used",
 	"INSERT INTO grown (id, v) VALUES (0, 60), (1, 61), (2, 62)", "INSERT INTO grows (id, code) SELECT id, code FROM grown",
 }
 
@@ -120,13 +121,13 @@ var rowReads = []string{
 	"SELECT count(*), sum(v) FROM it WHERE id = ?",
 	"SELECT v FROM it WHERE id = ? OR v > 40",
 	"SELECT v FROM it WHERE v = ?",
-	"SELECT it FROM part WHERE id = ?",
+	"SELECT whole FROM part WHERE id = ?",
 	"SELECT v FROM tree WHERE id = ?",
 	"SELECT v FROM moved WHERE id = ?",
-	"SELECT it, v FROM kin WHERE id = ?",
+	"SELECT boss, v FROM kin WHERE id = ?",
 	"SELECT code, v FROM unit WHERE id = ?",
 	"SELECT code FROM used WHERE id = ?",
-	"SELECT used FROM far WHERE id = ?",
+	"SELECT u FROM far WHERE id = ?",
 	"SELECT code FROM grows WHERE id = ?",
 	"SELECT v FROM it WHERE id = ? UNION SELECT v FROM it WHERE id = 1 ORDER BY 1",
 }
@@ -134,12 +135,12 @@ var rowReads = []string{
 var ownReads = map[string][]string{
 	"postgres": {"SELECT it.count FROM it WHERE id = ?", "SELECT v FROM made WHERE id = ?", "SELECT v FROM ONLY it WHERE id = ?",
 		"SELECT v FROM heir WHERE id = ?", "SELECT max(v) FROM log WHERE id = ?", "SELECT v FROM elder WHERE id = ?"},
-	"mysql":  {"SELECT max(v) FROM log WHERE id = ?", "SELECT moved FROM moves WHERE id = ?", `SELECT count(*) FROM it WHERE "id" = ?`, `SELECT v FROM it WHERE "id" = ? ORDER BY v`, "SELECT v FROM it WHERE `ID` = ?"},
+	"mysql":  {"SELECT max(v) FROM log WHERE id = ?", "SELECT m FROM moves WHERE id = ?", `SELECT count(*) FROM it WHERE "id" = ?`, `SELECT v FROM it WHERE "id" = ? ORDER BY v`, "SELECT v FROM it WHERE `ID` = ?"},
 	"sqlite": {"SELECT v FROM made WHERE id = ?", "SELECT v FROM it WHERE rowid = ?", `SELECT v FROM it WHERE "ID" = ?`},
 }
 
-var tableReads = []string{"SELECT count(*), sum(v), min(id), max(gone) FROM it", "SELECT p.id, it.v FROM part p JOIN it ON it.id = p.it ORDER BY 1",
-	"SELECT sum(v), count(*) FROM tree", "SELECT count(*), sum(code) FROM used", "SELECT sum(v), sum(code) FROM unit", "SELECT it FROM kin ORDER BY 1", "SELECT sum(v), sum(id) FROM moved"}
+var tableReads = []string{"SELECT count(*), sum(v), min(id), max(gone) FROM it", "SELECT p.id, it.v FROM part p JOIN it ON it.id = p.whole ORDER BY 1",
+	"SELECT sum(v), count(*) FROM tree", "SELECT count(*), sum(code) FROM used", "SELECT sum(v), sum(code) FROM unit", "SELECT boss FROM kin ORDER BY 1", "SELECT sum(v), sum(id) FROM moved"}
 
 // rowWrites are given two keys and a value, as many as they want.
 var rowWrites = []string{
@@ -151,11 +152,13 @@ var rowWrites = []string{
 	"UPDATE it SET v = {v} WHERE id > {a}",
 	"UPDATE it SET v = {v} WHERE id = {a} OR id = {b}",
 	"DELETE FROM it WHERE id = {a}",
+	"DELETE FROM it WHERE id IN ({a}, {b})",
+	"DELETE FROM it WHERE v < {v}",
 	"DELETE FROM it WHERE id = {a} AND gone IS NOT NULL",
 	"INSERT INTO it (id, v) VALUES ({a}, {v})",
 	"INSERT INTO it (v, id) VALUES ({v}, {a}), (1, {b})",
 	"INSERT INTO it (id, v) SELECT id + 3, v FROM it WHERE id = {a}",
-	"INSERT INTO part (id, it, v) VALUES ({a}, {b}, {v})",
+	"INSERT INTO part (id, whole, v) VALUES ({a}, {b}, {v})",
 	"DELETE FROM part WHERE id = {a}",
 	"INSERT INTO tree (id, v) VALUES ({a}, {v})",
 	"INSERT INTO tree (id, up, v) VALUES ({a}, {b}, {v})",
@@ -165,16 +168,17 @@ var rowWrites = []string{
 	"UPDATE moved SET v = 1000 WHERE id = {a}",
 	"UPDATE tree SET v = {v} WHERE id = {a}",
 	"UPDATE tree SET up = {b}, v = 1 WHERE id = {a}",
-	"INSERT INTO kin (id, it, v) VALUES ({a}, {b}, {v})",
+	"INSERT INTO kin (id, boss, v) VALUES ({a}, {b}, {v})",
 	"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1)",
 	"UPDATE unit SET v = v + 1 WHERE code > {v}",
 	"UPDATE unit SET v = {v} WHERE id = {a}",
 	"UPDATE unit SET v = 1, code = {v} WHERE id = {a}",
 	"UPDATE unit AS u SET code = code + 50, v = (v + 1) WHERE u.v > {v}",
 	"DELETE FROM unit WHERE id = {a}",
+	"DELETE FROM used WHERE id IN ({a}, {b})",
 	"INSERT INTO used (id, code) SELECT {a}, code FROM unit WHERE id = {b}",
 	"DELETE FROM used WHERE id = {a}",
-	"INSERT INTO far (id, used) VALUES ({a}, {b})",
+	"INSERT INTO far (id, u) VALUES ({a}, {b})",
 	"INSERT INTO grown (id, v) VALUES ({a}, {v})",
 	"INSERT INTO grows (id, code) SELECT {a}, code FROM grown WHERE id = {b}",
 	"UPDATE grown SET v = {v} WHERE id = {a}",
@@ -194,13 +198,13 @@ var ownWrites = map[string][]string{
 	"mysql": {
 		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON DUPLICATE KEY UPDATE v = {v}", "REPLACE INTO it (id, v) VALUES ({a}, {v})",
 		"UPDATE it, part SET it.v = {v} WHERE it.id = {a}", `UPDATE it SET v = {v} WHERE "id" = {a}`, "INSERT it VALUES ({a}, {v}, '', NULL)",
-		"INSERT INTO moves (id, moved) VALUES ({a}, {b})", "REPLACE INTO unit (id, code, v) VALUES ({a}, {v}, 1)",
+		"INSERT INTO moves (id, m) VALUES ({a}, {b})", "REPLACE INTO unit (id, code, v) VALUES ({a}, {v}, 1)",
 		"INSERT INTO unit (id, code) VALUES ({a}, {v}) ON DUPLICATE KEY UPDATE code = {v}", "UPDATE unit SET `CODE` = {v} WHERE id = {a}",
 	},
 	"sqlite": {
 		"INSERT OR REPLACE INTO it (id, v) VALUES ({a}, {v})", "UPDATE it SET rowid = {b} WHERE id = {a}", "UPDATE it SET 'id' = {b} WHERE id = {a}",
 		"UPDATE unit SET 'code' = {v} WHERE id = {a}", "UPDATE unit SET [Code] = {v} WHERE id = {a}", "INSERT OR REPLACE INTO unit (id, code, v) VALUES ({a}, {v}, 1)",
-		"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1) ON CONFLICT (id) DO UPDATE SET code = excluded.code", "UPDATE OR REPLACE it SET id = {b} WHERE id = {a}", "INSERT INTO made (id, v) VALUES ({a}, {v})", "UPDATE made SET v = {v} WHERE id = {a}",
+		"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1) ON CONFLICT (id) DO UPDATE SET code = excluded.code", "UPDATE OR REPLACE it SET id = {b} WHERE id = {a}", "INSERT INTO made (id, v) VALUES ({a}, {b})", "UPDATE made SET v = {b} WHERE id = {a}",
 		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
 	},
 }
