@@ -47,7 +47,9 @@ func TestHistory(t *testing.T) {
 			{name: "naive after commit", maxStaleness: bound, out: guard.Mark | guard.Before, finds: []string{"living", "dying"}},
 			{name: "no bound", maxStaleness: time.Hour, finds: []string{"stalled"}},
 		} {
-			newRace(t, b).run(p)
+			r := newRace(t, b, home{Addr: redisServer.Addr()})
+			r.proxy = faultproxy.New(t, redisServer.Addr())
+			r.run(p)
 		}
 	})
 }
@@ -56,8 +58,11 @@ func TestHistory(t *testing.T) {
 type race struct {
 	t      *testing.T
 	b      base
+	home   home
+	lease  time.Duration
 	start  time.Duration
-	proxy  *faultproxy.Proxy // between the stalled process and Redis
+	proxy  *faultproxy.Proxy // between the stalled process and Redis; nil: there is none
+	befall func()            // happens to Redis, again and again; nil: nothing
 	ending chan struct{}
 
 	mu     sync.Mutex
@@ -67,18 +72,21 @@ type race struct {
 	killed map[string]int    // by the step that the writer had come to
 }
 
-func newRace(t *testing.T, b base) *race {
+func newRace(t *testing.T, b base, at home) *race {
 	plain := b.plain(t)
 	must(t, plain, "DROP TABLE IF EXISTS living", "DROP TABLE IF EXISTS dying",
 		"CREATE TABLE living (id INT PRIMARY KEY, v INT)", "CREATE TABLE dying (id INT PRIMARY KEY, v INT)",
 		"INSERT INTO living VALUES (0, 0), (1, 0), (2, 0)", "INSERT INTO dying VALUES (0, 0), (1, 0)")
-	return &race{t: t, b: b, start: now(), proxy: faultproxy.New(t, redisServer.Addr()), ending: make(chan struct{}),
+	return &race{t: t, b: b, home: at, lease: lease, start: now(), ending: make(chan struct{}),
 		newest: map[string]int{}, hits: map[string]uint64{}, killed: map[string]int{}}
 }
 
 func (r *race) run(p protocol) {
 	var living []*process
-	names := []string{"first", "second", "stalled"}
+	names := []string{"first", "second"}
+	if r.proxy != nil {
+		names = append(names, "stalled")
+	}
 	for i, name := range names {
 		pt := r.part(p, &racer{Name: name, Readers: 3, Bound: bound, First: 1, Still: bound + 300*time.Millisecond})
 		if name == "stalled" { // it does not write: what it wrote itself it would know
@@ -102,8 +110,15 @@ func (r *race) run(p protocol) {
 	for i := range 2 {
 		faults.Go(func() { r.killAgain(p, record{"dying", i}) })
 	}
-	faults.Go(r.stallAgain)
-	for begin := now(); !r.enough(p, names, now()-begin); {
+	if r.proxy != nil {
+		faults.Go(r.stallAgain)
+	}
+	befell := 0
+	for begin := now(); !r.enough(p, names, now()-begin) || r.befall != nil && befell < leastBefalls; {
+		if r.befall != nil {
+			r.befall()
+			befell++
+		}
 		r.pause(250 * time.Millisecond)
 	}
 	close(r.ending)
@@ -115,7 +130,7 @@ func (r *race) run(p protocol) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Logf("%s: from memory %v, writers killed after %v; %v", p.name, r.hits, r.killed, report)
+	r.t.Logf("%s: from memory %v, writers killed after %v, Redis befallen %d times; %v", p.name, r.hits, r.killed, befell, report)
 	if len(p.finds) == 0 && len(report.Violations) > 0 {
 		r.t.Errorf("%s: %d stale reads", p.name, len(report.Violations))
 	}
@@ -133,7 +148,7 @@ func (r *race) run(p protocol) {
 func (r *race) part(p protocol, do *racer) part {
 	do.Start, do.Param = r.start, r.b.param()
 	do.Reads = []record{{"living", 0}, {"living", 1}, {"living", 2}, {"dying", 0}, {"dying", 1}} // nobody writes living 2
-	return part{Dialect: r.b.dialect, DSN: r.b.dsn, Redis: home{Addr: redisServer.Addr()}, Out: p.out, Lease: lease, MaxStaleness: bound, Race: do}
+	return part{Dialect: r.b.dialect, DSN: r.b.dsn, Redis: r.home, Out: p.out, Lease: r.lease, MaxStaleness: bound, Race: do}
 }
 
 // killAgain has one process after another write to a row, and kills each.
@@ -251,7 +266,7 @@ func (r *race) serving(names []string, hits uint64) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return r.hits[name] < hits })
 }
 
-const manyHits = 200
+const manyHits, leastBefalls = 200, 4
 
 // enough reports whether a race has lasted long enough: until it has found what it should, or seen some writers killed.
 func (r *race) enough(p protocol, names []string, d time.Duration) bool {

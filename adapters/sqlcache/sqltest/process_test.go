@@ -83,9 +83,13 @@ func (p *part) run() error {
 	rdb := p.Redis.client()
 	defer rdb.Close()
 	ctx := guard.With(context.Background(), guard.Plan{Out: p.Out, Step: do.step})
-	db, c, tr, err := connect(ctx, rdb, slow{inner, late}, sqlcache.Options{Lease: p.Lease, MaxStaleness: p.MaxStaleness})
-	if err != nil {
-		return err
+	opts := sqlcache.Options{Lease: p.Lease, MaxStaleness: p.MaxStaleness}
+	db, c, tr, err := connect(ctx, rdb, slow{inner, late}, opts)
+	for end := time.Now().Add(time.Minute); err != nil; db, c, tr, err = connect(ctx, rdb, slow{inner, late}, opts) {
+		if time.Now().After(end) { // there may be no primary for a while
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	defer tr.Close()
 	defer db.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -144,7 +145,13 @@ func (r *racer) write(ctx context.Context, db *sql.DB) {
 		w := history.Write{Key: r.Writes.String(), Version: v, Start: r.now()}
 		w.End = w.Start
 		r.say(event{Write: &w})
-		if _, err := db.Exec(fmt.Sprintf("UPDATE %s SET v = %d WHERE id = %d", r.Writes.Table, v, r.Writes.ID)); err != nil {
+		_, err := db.Exec(fmt.Sprintf("UPDATE %s SET v = %d WHERE id = %d", r.Writes.Table, v, r.Writes.ID))
+		if errors.Is(err, sqlcache.ErrNotMarked) { // there is no primary now
+			w.End, w.Outcome = r.now(), history.NotApplied
+			r.say(event{Write: &w})
+			continue
+		}
+		if err != nil {
 			r.say(event{Error: fmt.Sprintf("%s writes %v: %v", r.Name, *r.Writes, err)})
 			return
 		}

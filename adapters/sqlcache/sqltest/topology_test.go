@@ -62,12 +62,7 @@ func keepers(t *testing.T) []keeper {
 			}},
 		{"a Cluster", home{Cluster: cluster.Addrs()},
 			func(t *testing.T) {
-				rdb := cluster.Client(t)
-				keys, err := scan(t.Context(), rdb, "freshet:sql:*")
-				if err != nil || len(keys) == 0 {
-					t.Fatal("no books: ", keys, err)
-				}
-				primary = cluster.Primary(t, keys[0])
+				primary = cluster.Primary(t, booksOf(t, cluster))
 				deaf(t, primary.Server)
 			},
 			func(t *testing.T) {
@@ -80,20 +75,26 @@ func keepers(t *testing.T) []keeper {
 	}
 }
 
-func scan(ctx context.Context, rdb *redis.ClusterClient, pattern string) (keys []string, err error) {
+// booksOf is the key of the marks' generation.
+func booksOf(t testing.TB, c *redistest.Cluster) string {
+	t.Helper()
 	found := make(chan string, 100)
-	err = rdb.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-		ks, err := c.Keys(ctx, pattern).Result()
-		for _, k := range ks {
+	if err := c.Client(t).ForEachMaster(t.Context(), func(ctx context.Context, rdb *redis.Client) error {
+		keys, err := rdb.Keys(ctx, "freshet:sql:*:generation").Result()
+		for _, k := range keys {
 			found <- k
 		}
 		return err
-	})
-	close(found)
-	for k := range found {
-		keys = append(keys, k)
+	}); err != nil {
+		t.Fatal(err)
 	}
-	return keys, err
+	select {
+	case key := <-found:
+		return key
+	default:
+		t.Fatal("no books")
+		return ""
+	}
 }
 
 // A writer has set its mark and is committing when Redis loses the mark, by a restart from an older copy or by a failover to
@@ -178,4 +179,83 @@ func (k keeper) client(t *testing.T) redis.UniversalClient {
 	rdb := k.home.client()
 	t.Cleanup(func() { rdb.Close() })
 	return rdb
+}
+
+// The race of TestHistory while primaries are killed and cut off, and others become so.
+func TestHistoryTopology(t *testing.T) {
+	group := redistest.StartSentinels(t, 3, 1)
+	cluster := redistest.StartCluster(t, 3, 1)
+	restart := func(s *redistest.Server) {
+		if s.PID() == 0 {
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, on := range map[string]struct {
+		home    home
+		befalls []func()
+		heal    func()
+	}{
+		"Sentinels": {home{Sentinels: group.SentinelAddrs()}, []func(){
+			func() { group.Failover(t) },
+			func() { awaitOther(t, group.Primary, func(old *redistest.Server) { old.Kill() }) },
+			func() { awaitOther(t, group.Primary, func(old *redistest.Server) { group.Isolate(old) }) },
+		}, func() {
+			group.Heal()
+			for _, s := range group.Servers {
+				restart(s)
+			}
+			group.Settle(t)
+		}},
+		"a Cluster": {home{Cluster: cluster.Addrs()}, []func(){
+			func() { cluster.Failover(t, cluster.Replica(t, cluster.Primary(t, booksOf(t, cluster))), "") },
+			func() { awaitOther(t, keeps(t, cluster), func(old *redistest.Node) { old.Kill() }) },
+			func() { awaitOther(t, keeps(t, cluster), func(old *redistest.Node) { cluster.Isolate(old) }) },
+		}, func() {
+			cluster.Heal()
+			for _, n := range cluster.Nodes() {
+				restart(n.Server)
+			}
+			cluster.Settle(t)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBase(t, "sqlite")
+			for _, p := range []protocol{
+				{name: "full protocol", maxStaleness: bound},
+				{name: "invalidate before commit", maxStaleness: bound, out: guard.Mark | guard.After, finds: []string{"living", "dying"}},
+			} {
+				r := newRace(t, b, on.home)
+				r.lease = time.Second // what is kept out of memory after a failover; a writer may be slow meanwhile
+				if len(p.finds) == 0 {
+					n := 0
+					r.befall = func() {
+						on.befalls[n%len(on.befalls)]()
+						n++
+						r.pause(2 * bound)
+						on.heal()
+						r.pause(2 * r.lease)
+					}
+				}
+				r.run(p)
+			}
+		})
+	}
+}
+
+// keeps tells who has the books.
+func keeps(t *testing.T, c *redistest.Cluster) func(testing.TB) *redistest.Node {
+	books := booksOf(t, c)
+	return func(t testing.TB) *redistest.Node { return c.Primary(t, books) }
+}
+
+// awaitOther does something to the primary and waits until there is another.
+func awaitOther[P comparable](t *testing.T, primary func(testing.TB) P, do func(old P)) {
+	t.Helper()
+	old := primary(t)
+	do(old)
+	for primary(t) == old {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
