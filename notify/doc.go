@@ -73,7 +73,8 @@
 //   - A SWAPDB in the round trip between a flush heard and the marker written anew looks like that flush. Hooks.Event is told of a
 //     second flush for its sake; readers are not.
 //   - Of a Cluster, who joins or comes back without an election, and a promotion by force that raises no term, are found by the next view
-//     only, within AuditEvery. Until then what a redirected client writes there is not heard.
+//     only, within AuditEvery. Until then what a redirected client writes there is not heard, and a primary that has become a replica may be
+//     heard beside its successor: its events come twice.
 //   - A slot that Valkey 9 or Redis 8.4 moves with its keys at once is answered for by its former owner until that has heard of it, a
 //     moment later. The next view finds the move, which is a gap, so that what was read in between falls within AuditEvery, which a
 //     fence does not wait for. On servers from version 8 on every moved slot is a gap, one for all that moved between two views.
