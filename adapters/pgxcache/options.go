@@ -30,7 +30,8 @@ type Options struct {
 	// TTL is the longest life of rows; default 10m. A safety net, not the means of freshness.
 	TTL time.Duration
 
-	// Lease is how long a commit may take before others ask the database what became of it; default 10s.
+	// Lease is how long a commit may take before others ask the database what became of it, and how long nothing is stored
+	// after Redis was flushed, restarted or replaced, for it may have lost marks; default 10s.
 	Lease time.Duration
 	// OnRedisDown says what becomes of a write whose mark cannot be set; default [sqlcache.FailWrite].
 	OnRedisDown sqlcache.OnRedisDown
