@@ -1,7 +1,6 @@
 package sqlengine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine/guard"
+	"github.com/gofreshet/freshet/internal/account"
 	"github.com/gofreshet/freshet/invalidate"
 	"github.com/redis/go-redis/v9"
 )
@@ -183,8 +183,7 @@ func (m *marks) allowed(ctx context.Context) error {
 	cmds, _ := pipe.Exec(ctx)
 	for _, cmd := range cmds {
 		if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") {
-			user, _ := m.rdb().Do(ctx, "acl", "whoami").Text()
-			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", cmp.Or(user, "(its name)"), err)
+			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", account.Of(m.tracker.Client()), err)
 		}
 	}
 	return nil
