@@ -109,7 +109,7 @@ func TestMarksLost(t *testing.T) {
 			b := newBase(t, "sqlite")
 			must(t, b.plain(t), "CREATE TABLE r (id INT PRIMARY KEY, v INT)", "INSERT INTO r VALUES (1, 1)")
 			const q = "SELECT v FROM r WHERE id = 1"
-			lease := func(o *sqlcache.Options) { o.Lease = 10 * time.Second }
+			lease := func(o *sqlcache.Options) { o.Lease = 15 * time.Second }
 			reader, c := openWith(t, k.client(t), b.connector(t), guard.Plan{}, lease)
 			serves(t, reader, c, q)
 
