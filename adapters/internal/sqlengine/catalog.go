@@ -85,6 +85,7 @@ type relation struct {
 	viewFlushes  bool // reading it runs functions that may write anything
 	policy       string
 	flushes      string      // why a write to it may change anything
+	below        []*relation // what a view's text names
 	bases        []*relation // what a read of it reads: itself, or a view's tables
 	atOnce       bool
 	key          rowKey // none where an UPDATE of one row may change others of the table
@@ -222,6 +223,7 @@ func (cat *catalog) expand(r *relation) {
 			continue
 		}
 		cat.expand(below)
+		r.below = append(r.below, below)
 		r.unkept = cmpOr(r.unkept, below.unkept)
 		r.flushes = cmpOr(r.flushes, below.flushes)
 		r.viewFlushes = r.viewFlushes || below.viewFlushes
@@ -275,7 +277,7 @@ func (cat *catalog) trigger(t rawTrigger) (touched []*relation, does verbs, why 
 			next = tokens[i+1]
 		}
 		switch {
-		case tok.is("execute") && !next.is("procedure") && !next.is("function"), tok.is("call"), tok.is("prepare"):
+		case tok.is("execute"), tok.is("call"), tok.is("prepare"), tok.is("do") && (next.kind == text || next.is("language")):
 			return nil, 0, "a trigger that runs what its text does not show"
 		case tok.is("set") && (next.is("local") || next.is("session") || next.is("role") || next.is("search_path")):
 			return nil, 0, "a trigger that changes the session"

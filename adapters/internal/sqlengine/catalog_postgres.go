@@ -197,7 +197,7 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 		case kind == "S":
 			rel.unkept = "a sequence"
 		case kind == "f":
-			rel.unkept = "a foreign table"
+			rel.unkept, rel.flushes = "a foreign table", "a foreign table, which may be another of this database"
 		case r[3] == "u":
 			rel.unkept = "an unlogged table, which a crash of the server empties"
 		case r[4] == "true":
@@ -279,7 +279,7 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 		return err
 	}
 	for _, r := range rows {
-		if strings.Contains(r[2], "(") && !strings.HasPrefix(r[2], "nextval(") {
+		if strings.Contains(r[2], "(") && !strings.HasPrefix(r[2], "nextval('") {
 			in.triggers = append(in.triggers, rawTrigger{schema: r[0], table: r[1], body: "select " + r[2], on: allVerbs})
 		}
 	}

@@ -194,7 +194,7 @@ func (c *clauses) assignments() {
 			depth++
 		case t.is(")"):
 			depth--
-		case depth == 0 && (t.is("where") || t.is("from")):
+		case depth == 0 && (t.is("where") || t.is("from") && !c.tokens[c.next-1].is("distinct")): // IS DISTINCT FROM
 			return
 		}
 	}

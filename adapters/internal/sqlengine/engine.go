@@ -179,7 +179,7 @@ func (e *Engine) Touch(ctx context.Context, tables ...string) error {
 			return err
 		}
 		for _, r := range found {
-			fall, _ := cat.items(r, allVerbs)
+			fall, _ := cat.items(r, allVerbs|overrides)
 			items = append(items, fall...)
 		}
 	}
@@ -217,7 +217,7 @@ func (cat *catalog) items(r *relation, v verbs) (items []string, others bool) {
 
 // rows are what falls with a write to rows of r; without keys they are new ones.
 func (cat *catalog) rows(r *relation, keys []any) []string {
-	does := allVerbs
+	does := allVerbs | overrides
 	if len(keys) == 0 {
 		does = inserts
 	}

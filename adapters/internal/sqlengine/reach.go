@@ -11,6 +11,7 @@ const (
 	edits         // an UPDATE that changes no column which a foreign key refers to
 	rekeys        // one that may
 	deletes
+	overrides // in SQLite OR REPLACE, which goes for what triggers do as well
 
 	updates  = edits | rekeys
 	allVerbs = inserts | updates | deletes
@@ -85,8 +86,8 @@ func (cat *catalog) connect(list []*relation, at map[[2]string]*relation, in *ra
 			add(r, arc{to: r, on: allVerbs, as: allVerbs})
 		}
 		if r.isView {
-			for _, b := range r.bases {
-				add(r, arc{to: b, on: allVerbs, as: allVerbs})
+			for _, below := range r.below { // a view may have triggers instead of a write to what is below it
+				add(r, arc{to: below, on: allVerbs, as: allVerbs})
 			}
 		}
 	}
@@ -127,29 +128,31 @@ func (cat *catalog) connect(list []*relation, at map[[2]string]*relation, in *ra
 func (cat *catalog) reach(r *relation, v verbs) reach {
 	var out reach
 	did := map[*relation]verbs{}
-	var todo []arc
+	var todo []*relation
 	does := func(x *relation, v verbs) {
 		before, known := did[x]
 		if !known && !x.isView {
 			out.falls = append(out.falls, x)
 		}
-		if v &^= before; v != 0 {
+		if v&^before != 0 {
 			did[x] = before | v
-			todo = append(todo, arc{to: x, as: v})
+			todo = append(todo, x)
 		}
 	}
 	does(r, v)
 	for len(todo) > 0 {
 		x := todo[0]
 		todo = todo[1:]
-		for _, a := range cat.arcs[x.to] {
+		for _, a := range cat.arcs[x] {
 			switch {
-			case a.on&x.as == 0:
+			case a.on&did[x] == 0:
 			case a.to == nil:
 				out.flushes = cmpOr(out.flushes, a.why)
 			default:
 				out.others = out.others || a.to == r
-				does(a.to, a.as)
+				if does(a.to, a.as); did[x]&overrides != 0 {
+					does(a.to, allVerbs|overrides)
+				}
 			}
 		}
 	}
@@ -169,7 +172,9 @@ func (cat *catalog) verbs(tokens []token, named []*relation) verbs {
 		case t.text == "delete":
 			v |= deletes
 		case t.text == "replace" && i+1 < len(tokens) && tokens[i+1].is("("): // the function
-		case t.text == "replace", t.text == "merge":
+		case t.text == "replace":
+			return allVerbs | overrides
+		case t.text == "merge", t.text == "copy":
 			return allVerbs
 		}
 	}

@@ -47,6 +47,7 @@ func TestReach(t *testing.T) {
 		`UPDATE users SET "email" = 'y' WHERE id = 7`:                        "users mails* posts*",
 		"UPDATE users SET returning = 1, id = 2":                             "users* mails* posts*",
 		"UPDATE users SET name = 'x', age = 1":                               "users*",
+		"UPDATE users SET b = c IS DISTINCT FROM d, id = 2":                  "users* mails* posts*",
 		"UPDATE users SET name = email":                                      "users* mails* posts*", // more than it does
 		"UPDATE users SET rowid = 8 WHERE id = 7":                            "users mails* posts*",
 		"UPDATE users SET größe = 1 WHERE id = 7":                            "users mails* posts*",

@@ -134,9 +134,9 @@ func (cat *catalog) one(tokens []token) *Statement {
 		return cat.query(tokens)
 	case "insert", "update", "delete", "replace", "merge":
 		return cat.dml(tokens, scan(tokens, cat))
-	case "show", "describe", "desc":
-		return cat.pass(strings.ToUpper(first))
-	case "explain":
+	case "show":
+		return cat.pass("SHOW")
+	case "explain", "describe", "desc": // in MySQL all are one
 		if slices.ContainsFunc(tokens, func(t token) bool { return t.is("analyze") || t.is("analyse") }) {
 			return cat.flush("EXPLAIN ANALYZE runs what it explains")
 		}

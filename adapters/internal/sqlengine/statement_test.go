@@ -83,6 +83,7 @@ var everywhere = []sqlCase{
 	{"COMMIT AND CHAIN", commits, ""}, {"ROLLBACK AND CHAIN", rollsBack, ""}, {"COMMIT RELEASE", flushes, "*"},
 	{"EXPLAIN ANALYZE DELETE FROM users", flushes, "*"},
 	{"EXPLAIN DELETE FROM users", passes, ""},
+	{"DESC ANALYZE SELECT made(1) FROM users", flushes, "*"},
 	{"", passes, ""}, {";;", passes, ""},
 	{`SELECT * FROM "größe"`, reads, "public.größe"},
 	{`SELECT * FROM "GRÖSSE"`, passes, ""}, // how such names are folded is the server's business
