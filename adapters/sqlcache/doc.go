@@ -36,7 +36,8 @@
 // A mark that cannot be set refuses the write with [ErrNotMarked], unless [BoundedWrite].
 //
 // Whatever is not understood counts as a write to every table, and so does each use of a function of your own, also by a
-// row-level policy or a domain's check, that is not among [Options.ReadOnlyFunctions]. While the catalog has fallen, by DDL
+// row-level policy or a domain's check, that is not among [Options.ReadOnlyFunctions]. A PostgreSQL extension's functions are
+// taken for what their volatility says. While the catalog has fallen, by DDL
 // or a gap, and the database is slow to say what is the new one, nobody waits for it longer than half a second: reads then
 // go to the database, and writes count as writes to every table. Which is which an older catalog says meanwhile; what
 // it took for a read and was a write, of a view that somebody has made call a function, is told of when the new one has been

@@ -41,7 +41,8 @@ json_query json_table merge_action xmlattributes`)
 var postgresIdle = fields(`
 random random_normal setseed clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 nextval currval lastval setval
 pg_sleep pg_sleep_for pg_sleep_until pg_notify pg_current_xact_id txid_current pg_relation_size pg_table_size
-pg_total_relation_size pg_database_size pg_indexes_size pg_stat_get_activity pg_lock_status
+pg_total_relation_size pg_database_size pg_indexes_size pg_stat_get_activity pg_lock_status current_query
+pg_logical_emit_message
 `)
 
 func (postgres) function(name string, cat *catalog) purity {
@@ -71,11 +72,18 @@ func (postgres) builtin(name, volatility string) purity {
 }
 
 // ownCode are volatile functions of well-known extensions that write no table.
-var ownCode = fields(`uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 gen_random_uuid gen_random_bytes gen_salt`)
+var ownCode = fields(`uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 gen_random_uuid gen_random_bytes gen_salt
+pgp_sym_encrypt pgp_sym_encrypt_bytea pgp_pub_encrypt pgp_pub_encrypt_bytea`)
 
-func (postgres) made(name, volatility, language, kind string) purity {
+// ownTriggers, of the server and of well-known extensions, change the row alone or no table.
+var ownTriggers = fields(`tsvector_update_trigger tsvector_update_trigger_column suppress_redundant_updates_trigger
+moddatetime insert_username autoinc triggered_change_notification lo_manage`)
+
+// made grades a function that did not come with the server. packaged is one of an extension, and what it says of itself is
+// believed: it was not written to go with the tables here.
+func (postgres) made(name, volatility, language, kind string, packaged bool) purity {
 	switch {
-	case language != "c" && language != "internal", kind == "a":
+	case !packaged && (language != "c" && language != "internal" || kind == "a"):
 		return anything
 	case volatility == "i":
 		return pure
@@ -171,7 +179,11 @@ func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
 var postgresKeys = map[string]keyKind{"21": integers, "23": integers, "20": integers, "2950": uuids}
 
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+	rows, err := q.Query(ctx, `WITH RECURSIVE unkept(oid, why) AS (
+			SELECT oid, CASE relkind WHEN 'f' THEN 'a foreign table' ELSE 'an unlogged table, which a crash of the server empties' END
+				FROM pg_class WHERE relkind = 'f' OR relpersistence = 'u'
+			UNION SELECT inhparent, why FROM pg_inherits JOIN unkept ON inhrelid = unkept.oid)
+		SELECT n.nspname, c.relname, c.relkind::text, coalesce((SELECT min(why) FROM unkept WHERE unkept.oid = c.oid), ''),
 		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,
 		EXISTS (SELECT 1 FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')::text,
 		CASE WHEN c.relrowsecurity THEN coalesce((SELECT 'select ' || string_agg(concat_ws(', ', pg_get_expr(p.polqual, c.oid),
@@ -196,10 +208,10 @@ func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
 			rel.isView, rel.view = true, r[5]
 		case kind == "S":
 			rel.unkept = "a sequence"
-		case kind == "f":
-			rel.unkept, rel.flushes = "a foreign table", "a foreign table, which may be another of this database"
-		case r[3] == "u":
-			rel.unkept = "an unlogged table, which a crash of the server empties"
+		case r[3] != "": // of itself or of a table that it reads as well: an heir or a partition
+			if rel.unkept = r[3]; kind == "f" {
+				rel.flushes = "a foreign table, which may be another of this database"
+			}
 		case r[4] == "true":
 			rel.unkept = "row-level security"
 		}
@@ -252,7 +264,7 @@ func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 // triggers are also what else runs at a write: defaults and checks that call something.
 func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT n.nspname, c.relname, p.prosrc, l.lanname,
-		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), ''), t.tgtype::text
+		coalesce(substring(pg_get_triggerdef(t.oid) FROM ' WHEN \((.*)\) EXECUTE '), ''), t.tgtype::text, p.proname
 		FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang
 		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1, 2, t.tgname`)
@@ -262,7 +274,7 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 	for _, r := range rows {
 		t := rawTrigger{schema: r[0], table: r[1], body: r[2] + "\n;select " + r[4]}
 		t.on, t.alters = postgresTrigger(r[5])
-		if r[3] != "plpgsql" {
+		if r[3] != "plpgsql" && !((r[3] == "c" || r[3] == "internal") && ownTriggers[r[6]]) {
 			t.opaque = "in " + r[3]
 		}
 		if r[4] == "" {
@@ -302,16 +314,17 @@ func (d postgres) functions(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT DISTINCT p.proname, p.provolatile::text, l.lanname, p.prokind::text,
 		(n.nspname NOT IN ('pg_catalog', 'information_schema'))::text,
 		(p.pronargs - p.pronargdefaults <= CASE WHEN p.provariadic = 0 THEN 1 ELSE 2 END AND EXISTS (SELECT 1 FROM pg_type t
-			WHERE t.oid IN (p.proargtypes[0], p.provariadic) AND t.typtype IN ('c', 'p', 'd')))::text
+			WHERE t.oid IN (p.proargtypes[0], p.provariadic) AND t.typtype IN ('c', 'p', 'd')))::text,
+		EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')::text
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
-		WHERE p.prokind <> 'p' ORDER BY 1, 2, 3, 4, 5, 6`)
+		WHERE p.prokind <> 'p' ORDER BY 1, 2, 3, 4, 5, 6, 7`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		f := rawFunction{name: r[0], own: r[4] == "true", aggregate: r[3] == "a"}
 		if f.own {
-			f.purity = d.made(r[0], r[1], r[2], r[3])
+			f.purity = d.made(r[0], r[1], r[2], r[3], r[6] == "true")
 			f.attribute = r[5] == "true"
 		} else {
 			f.purity = d.builtin(r[0], r[1])

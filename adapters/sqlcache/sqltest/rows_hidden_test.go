@@ -28,6 +28,10 @@ func owned(to string) []string {
 		"INSERT INTO owner VALUES (1, 1)", "INSERT INTO owned VALUES (1, 1)"}
 }
 
+// foreignServer is PostgreSQL itself as a foreign server.
+const foreignServer = `DO $$ BEGIN EXECUTE format('CREATE SERVER me FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)',
+	host(inet_server_addr()), inet_server_port(), current_database()); END $$`
+
 // What hides that a statement is about more, or about other rows, than it seems: answers to reads that write changes fall
 // with it, in another process too. Each was seen to fail before the catalog, or the analysis, knew of it.
 func TestRowsHidden(t *testing.T) {
@@ -97,7 +101,7 @@ func TestRowsHidden(t *testing.T) {
 			nil, "UPDATE out SET v = 5 WHERE id = $1", []any{1}, []string{"SELECT count(*) FROM log"}},
 		{"a FROM that ends no assignments", "postgres", append(referred(), "ALTER TABLE owner ADD b BOOLEAN", "INSERT INTO owner VALUES (1, 1, 1)", "INSERT INTO owned VALUES (1, 1)"),
 			nil, "UPDATE owner SET b = v IS DISTINCT FROM 3, code = 7 WHERE id = $1", []any{1}, []string{"SELECT code FROM owned"}},
-		{"the same", "sqlite", append(referred(), "INSERT INTO owner VALUES (1, 1, 1)", "INSERT INTO owned VALUES (1, 1)"),
+		{"the same in SQLite", "sqlite", append(referred(), "INSERT INTO owner VALUES (1, 1, 1)", "INSERT INTO owned VALUES (1, 1)"),
 			nil, "UPDATE owner SET v = v IS NOT DISTINCT FROM 3, code = 7 WHERE id = ?", []any{1}, []string{"SELECT code FROM owned"}},
 		{"a REPLACE that goes for what triggers insert", "sqlite", []string{table, "CREATE TABLE b (id INTEGER PRIMARY KEY, v INT)",
 			"CREATE TABLE c (id INTEGER PRIMARY KEY, b INT REFERENCES b ON DELETE CASCADE)", "INSERT INTO b VALUES (1, 1)", "INSERT INTO c VALUES (1, 1)",
@@ -118,10 +122,13 @@ func TestRowsHidden(t *testing.T) {
 		{"a trigger that calls a procedure by its name alone", "mysql", []string{table, rows, "CREATE TABLE log (id INT)", "CREATE PROCEDURE logs() INSERT INTO log VALUES (1)",
 			"SET sql_mode = 'ORACLE'", "CREATE TRIGGER tr BEFORE UPDATE ON it FOR EACH ROW BEGIN logs; END", "SET sql_mode = DEFAULT"},
 			nil, "UPDATE it SET v = 5 WHERE id = ?", []any{1}, []string{"SELECT count(*) FROM log"}},
-		{"a foreign table that is one of this database", "postgres", []string{table, rows, "CREATE EXTENSION postgres_fdw",
-			"DO $$ BEGIN EXECUTE format('CREATE SERVER me FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)', host(inet_server_addr()), inet_server_port(), current_database()); END $$",
-			"CREATE USER MAPPING FOR CURRENT_USER SERVER me", "CREATE FOREIGN TABLE far (id INT, v INT) SERVER me OPTIONS (table_name 'it')"},
+		{"a foreign table that is one of this database", "postgres", []string{table, rows, "CREATE EXTENSION postgres_fdw", foreignServer, "CREATE USER MAPPING FOR CURRENT_USER SERVER me",
+			"CREATE FOREIGN TABLE far (id INT, v INT) SERVER me OPTIONS (table_name 'it')"},
 			nil, "UPDATE far SET v = 5 WHERE id = $1", []any{1}, []string{"SELECT v FROM it WHERE id = 1"}},
+		{"a foreign table below others", "postgres", []string{table, rows, "CREATE EXTENSION postgres_fdw", foreignServer, "CREATE USER MAPPING FOR CURRENT_USER SERVER me",
+			"CREATE TABLE whole (id INT, v INT) PARTITION BY LIST (id)", "CREATE TABLE half PARTITION OF whole DEFAULT PARTITION BY LIST (v)",
+			"CREATE FOREIGN TABLE far PARTITION OF half DEFAULT SERVER me OPTIONS (table_name 'it')"},
+			nil, "UPDATE it SET v = 5 WHERE id = $1", []any{1}, []string{"SELECT sum(v) FROM whole"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBase(t, c.dialect)
