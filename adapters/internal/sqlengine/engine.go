@@ -56,7 +56,7 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	opts = opts.withDefaults()
 	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
 	e.owner, _ = pool.(Owner)
-	e.marks = &marks{tracker: tracker, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1), warn: e.warn}
+	e.marks = &marks{tracker: tracker, name: NewID(), standing: map[string]bool{}, lease: opts.Lease, plan: e.plan, wake: make(chan struct{}, 1), warn: e.warn}
 	e.resolver = &resolver{marks: e.marks, pool: pool, dialect: d, asks: make(chan []standing, 1)}
 	var err error
 	e.kept, err = cache.New(tracker, cache.Options[key, Answer]{

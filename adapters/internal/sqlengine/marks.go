@@ -28,6 +28,7 @@ import (
 type marks struct {
 	tracker *invalidate.Tracker
 	scope   string
+	name    string // in its members, among all that ever were
 	lease   time.Duration
 	plan    guard.Plan
 	warn    func(what string, err error)
@@ -36,10 +37,11 @@ type marks struct {
 	mu         sync.Mutex
 	ended      bool
 	serial     uint64
-	generation string    // of the marks in Redis; "" before the first look
-	quarantine time.Time // nothing is stored before: see generation
-	epochs     uint64    // of the tracker at the last look, where servers do not tell what processes they are
-	unsettled  []*mark   // of decided writes, that could not be removed
+	standing   map[string]bool // members that it has set and not removed
+	generation string          // of the marks in Redis; "" before the first look
+	quarantine time.Time       // nothing is stored before: see generation
+	epochs     uint64          // of the tracker at the last look, where servers do not tell what processes they are
+	unsettled  []*mark         // of decided writes, that could not be removed
 	wake       chan struct{}
 }
 
@@ -72,18 +74,18 @@ func (m *marks) names(items []string) []invalidate.Name {
 
 // set claims items for session until settle. It returns an error when Redis cannot be told.
 func (m *marks) set(ctx context.Context, items []string, session string) (*mark, error) {
-	m.mu.Lock()
-	m.serial++
-	serial := m.serial
-	m.mu.Unlock()
 	k := &mark{items: items}
 	until := float64(time.Now().Add(m.lease).UnixMilli())
 	var zs []redis.Z
+	m.mu.Lock()
+	m.serial++
 	for _, it := range items {
-		member := session + " " + strconv.FormatUint(serial, 36) + " " + it
+		member := session + " " + m.name + "." + strconv.FormatUint(m.serial, 36) + " " + it
+		m.standing[member] = true
 		k.members = append(k.members, member)
 		zs = append(zs, redis.Z{Score: until, Member: member})
 	}
+	m.mu.Unlock()
 	err := m.tell(ctx, k, func(ctx context.Context) error {
 		if !m.plan.Out.Has(guard.Mark) {
 			if err := m.add(ctx, zs); err != nil {
@@ -194,15 +196,40 @@ func (m *marks) allowed(ctx context.Context) error {
 func (m *marks) settle(k *mark) error {
 	return m.tell(context.Background(), k, func(ctx context.Context) error {
 		if m.plan.Out.Has(guard.After) {
-			return m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
+			return m.remove(ctx, k)
 		}
 		err := m.tracker.Touch(ctx, m.names(k.items)...)
 		m.plan.At("touched")
-		if err == nil && k.members != nil {
-			err = m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
+		if err == nil {
+			err = m.remove(ctx, k)
 		}
 		return err
 	})
+}
+
+// remove ends k in Redis.
+func (m *marks) remove(ctx context.Context, k *mark) error {
+	if k.members == nil {
+		return nil
+	}
+	if err := m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, member := range k.members {
+		delete(m.standing, member)
+	}
+	return nil
+}
+
+// returned reports whether s has been removed here and is back: Redis lost that, by a restart or a failover.
+func (m *marks) returned(s standing) bool {
+	_, rest, _ := strings.Cut(s.member, " ")
+	name, _, _ := strings.Cut(rest, ".")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return name == m.name && !m.standing[s.member]
 }
 
 func toAny(s []string) []any {
@@ -249,8 +276,8 @@ func (m *marks) settleAll(ctx context.Context) error {
 	m.mu.Unlock()
 	for i, k := range todo {
 		err := m.tracker.Touch(ctx, m.names(k.items)...)
-		if err == nil && k.members != nil {
-			err = m.rdb().ZRem(ctx, m.key(), toAny(k.members)...).Err()
+		if err == nil {
+			err = m.remove(ctx, k)
 		}
 		if errors.Is(err, invalidate.ErrClosed) {
 			return nil

@@ -7,7 +7,7 @@ import (
 
 // resolver asks the database what became of the writers whose marks are past their lease. A mark never becomes clean by
 // itself: who set it may be slow and commit yet. When its session has ended the write is decided, so its items are
-// touched, for it may have been committed, and the mark is removed.
+// touched, for it may have been committed, and the mark is removed. So is one of our own that has come back.
 type resolver struct {
 	marks   *marks
 	pool    Pool
@@ -55,7 +55,9 @@ func (r *resolver) resolve(ctx context.Context, suspects []standing) {
 	ended := map[string]bool{}
 	for _, s := range suspects {
 		over, known := ended[s.session]
-		if !known {
+		if r.marks.returned(s) {
+			over = true
+		} else if !known {
 			if over, err = r.dialect.ended(ctx, c, s.session); err != nil {
 				broken = true
 				return
