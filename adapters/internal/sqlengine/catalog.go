@@ -271,6 +271,9 @@ func (cat *catalog) trigger(t rawTrigger) (touched []*relation, does verbs, why 
 	if doubt != "" {
 		return nil, 0, "a trigger that is not understood: " + doubt
 	}
+	if cat.dialect.Name() == "sqlite" { // whose body is the whole definition: it does not do what it follows
+		tokens = tokens[max(0, slices.IndexFunc(tokens, func(t token) bool { return t.is("when") || t.is("begin") })):]
+	}
 	for i, tok := range tokens {
 		next := token{}
 		if i+1 < len(tokens) {
