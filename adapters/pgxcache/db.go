@@ -21,8 +21,9 @@ type DB struct {
 }
 
 // New checks the options and reads the catalog, all within ctx. When the database is down the catalog is read at the
-// first statement instead. It fails where opts are no good (the error names the field), and where the database's answers may
-// not be kept ([sqlcache.ErrUnfit]): on a replica.
+// first statement instead. It fails where opts are no good (the error names the field), where the tracker's client caches
+// by itself ([invalidate.ErrWrongClient]), and where the database's answers may not be kept ([sqlcache.ErrUnfit]): on a
+// replica.
 //
 // The pool stays the caller's: close it after the DB.
 func New(ctx context.Context, pool *pgxpool.Pool, tracker *invalidate.Tracker, opts Options) (*DB, error) {

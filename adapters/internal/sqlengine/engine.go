@@ -53,6 +53,9 @@ func New(ctx context.Context, adapter string, d Dialect, pool Pool, tracker *inv
 	if err := opts.Validate(adapter); err != nil {
 		return nil, err
 	}
+	if err := tracker.CheckClient(ctx, tracker.Client()); err != nil {
+		return nil, fmt.Errorf("%s: tracker: %w", adapter, err)
+	}
 	opts = opts.withDefaults()
 	e := &Engine{adapter: adapter, tracker: tracker, opts: opts, dialect: d, pool: pool, plan: guard.In(ctx)}
 	e.owner, _ = pool.(Owner)
