@@ -79,9 +79,10 @@
 //     without it every write flushes all. SQLite's temporary triggers are not seen: announce what they write.
 //   - In PostgreSQL a cast to a table's row type (NULL::t for jsonb_populate_record) runs the checks of its domains, and an
 //     index its functions, which are thought to write nothing.
-//   - Redis may lose marks that it has acknowledged: by a flush, a restart from an older copy, a failover. All processes then
-//     store nothing for one [Options.Lease]; a writer that stands still for longer than that and then dies between commit and
-//     touch leaves older rows for [Options.TTL]. While there is no primary writes are refused, see [ErrNotMarked].
+//   - Redis may lose marks that it has acknowledged: by a flush, an eviction, a restart from an older copy, a failover. All
+//     processes then store nothing for one [Options.Lease]; a writer that stands still for longer than that and then dies
+//     between commit and touch leaves older rows for [Options.TTL]. While there is no primary writes are refused, see
+//     [ErrNotMarked].
 //   - In PostgreSQL the word now or today may come to a cast to a date from a text column, or be put together from pieces
 //     ('n' || 'ow', $1 || $2, a literal over two lines); such an answer ages unnoticed.
 //   - A failover of the database to a replica that lacks the last commits leaves newer rows than the database's in memory.

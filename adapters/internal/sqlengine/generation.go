@@ -3,39 +3,20 @@ package sqlengine
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis may lose marks that it had acknowledged: by a flush, by a restart from an older copy, by a failover to a replica that
-// lacks them. The writers whose marks they were may be committing still. So beside the marks there is a generation: a new one
-// when it is gone, or was made on other server processes than the tracker hears. Who meets another than before
-// stores nothing for a lease, in which those writers commit and touch; who meets its first stores nothing until a lease
-// after it was made.
-
-// generation is the text of one that begins at since, the zero time for one that nothing was lost before.
-func generation(since time.Time, servers string) string {
-	at := "0"
-	if !since.IsZero() {
-		at = strconv.FormatInt(since.UnixMilli(), 10)
-	}
-	return rand.Text() + " " + at + " " + servers
-}
-
-// parts of a generation.
-func parts(text string) (since time.Time, servers string) {
-	_, rest, _ := strings.Cut(text, " ")
-	at, servers, _ := strings.Cut(rest, " ")
-	if ms, _ := strconv.ParseInt(at, 10, 64); ms > 0 {
-		since = time.UnixMilli(ms)
-	}
-	return since, servers
-}
+// generation begins a member among the marks that is no mark. Redis may lose marks that it had acknowledged: by a flush or an
+// eviction, by a restart from an older copy, by a failover to a replica that lacks them. The writers whose marks they were may
+// be committing still. So there is a generation beside them, or several where processes began at once, that is lost with
+// them; and which is replaced when it was made on other server processes than the tracker hears. Who misses one that it knew
+// stores nothing for a lease, in which those writers commit and touch. Who meets its first stores nothing until a lease after
+// it was made in place of another: that is its score, 0 for one that is not known to replace any.
+const generation = "generation "
 
 // servers are the processes that the tracker hears; "" where one does not tell.
 func (m *marks) servers() string {
@@ -50,53 +31,54 @@ func (m *marks) servers() string {
 	return strings.Join(ids, ",")
 }
 
-// watch keeps the generation, of which found is Redis's, read together with the marks. What the tracker does not know yet of
-// its servers is no matter: what is being loaded meanwhile falls when it does.
-func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, found *redis.StringCmd) error {
-	text, err := found.Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return err
-	}
+// watch looks at the generations that were found with the marks. What the tracker does not know yet of its servers is no
+// matter: what is being loaded meanwhile falls when it does.
+func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, found []redis.Z) error {
 	m.mu.Lock()
-	known := m.generation
+	first := m.known == nil
 	m.mu.Unlock()
 	servers := m.servers()
-	_, made := parts(text)
-	switch {
-	case err != nil:
-		var since time.Time
-		if known != "" {
-			since = time.Now()
+	elsewhere := servers != "" && slices.ContainsFunc(found, func(g redis.Z) bool { return !strings.HasSuffix(g.Member.(string), " "+servers) })
+	if len(found) == 0 || elsewhere {
+		next := redis.Z{Member: generation + rand.Text() + " " + servers}
+		if elsewhere || !first {
+			next.Score = float64(time.Now().UnixMilli())
 		}
-		if err := rdb.SetNX(ctx, m.genKey(), generation(since, servers), 0).Err(); err != nil {
+		pipe := rdb.Pipeline()
+		pipe.ZAdd(ctx, m.key(), next)
+		for _, g := range found {
+			pipe.ZRem(ctx, m.key(), g.Member)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
 			return err
 		}
-		if text, err = rdb.Get(ctx, m.genKey()).Result(); err != nil {
-			return err
-		}
-	case servers != "" && made != servers:
-		text = generation(time.Now(), servers)
-		if err := rdb.Set(ctx, m.genKey(), text, 0).Err(); err != nil {
-			return err
-		}
+		found = []redis.Z{next}
 	}
 	var epochs uint64
 	if servers == "" { // any gap may have been another process
 		epochs = m.tracker.Stats().Epochs
 	}
+	var now []string
+	since := time.Time{}
+	for _, g := range found {
+		now = append(now, g.Member.(string))
+		if g.Score > 0 && time.UnixMilli(int64(g.Score)).After(since) {
+			since = time.UnixMilli(int64(g.Score))
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.quarantine
-	since, _ := parts(text)
+	missing := slices.ContainsFunc(m.known, func(g string) bool { return !slices.Contains(now, g) })
 	switch {
-	case m.generation == "" && !since.IsZero():
+	case m.known == nil && !since.IsZero():
 		m.quarantine = since.Add(m.lease)
-	case m.generation != "" && (m.generation != text || m.epochs != epochs):
+	case missing, m.known != nil && m.epochs != epochs:
 		m.quarantine = time.Now().Add(m.lease)
 	}
-	m.generation, m.epochs = text, epochs
+	m.known, m.epochs = now, epochs
 	if m.quarantine != before && time.Now().Before(m.quarantine) {
-		m.warn("Redis may have lost marks (a flush, a restart or a failover): nothing is kept for "+m.lease.String(), nil)
+		m.warn("Redis may have lost marks (a flush, an eviction, a restart or a failover): nothing is kept for "+m.lease.String(), nil)
 	}
 	return nil
 }

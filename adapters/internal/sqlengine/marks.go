@@ -38,7 +38,7 @@ type marks struct {
 	ended      bool
 	serial     uint64
 	standing   map[string]bool // members that it has set and not removed
-	generation string          // of the marks in Redis; "" before the first look
+	known      []string        // generations, at the last look; nil before the first
 	quarantine time.Time       // nothing is stored before: see generation
 	epochs     uint64          // of the tracker at the last look, where servers do not tell what processes they are
 	unsettled  []*mark         // of decided writes, that could not be removed
@@ -51,9 +51,7 @@ type mark struct {
 	members []string // in Redis; nil when it could not be set (BoundedWrite)
 }
 
-// Both keys are in one slot of a Cluster.
-func (m *marks) key() string    { return "freshet:sql:{" + m.scope + "}:marks" }
-func (m *marks) genKey() string { return "freshet:sql:{" + m.scope + "}:generation" }
+func (m *marks) key() string { return "freshet:sql:" + m.scope + ":marks" }
 
 // rdb is a client of the primaries.
 func (m *marks) rdb() redis.UniversalClient {
@@ -180,12 +178,10 @@ func (m *marks) allowed(ctx context.Context) error {
 	pipe.ZAddXX(ctx, m.key(), redis.Z{Member: ""})
 	pipe.ZRem(ctx, m.key(), "")
 	pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
-	pipe.SetXX(ctx, m.genKey()+":none", "", 0)
-	pipe.Get(ctx, m.genKey())
 	cmds, _ := pipe.Exec(ctx)
 	for _, cmd := range cmds {
 		if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") {
-			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange +set +get ~freshet:*: %w", account.Of(m.tracker.Client()), err)
+			return fmt.Errorf("the Redis user may not keep marks: ACL SETUSER %s +zadd +zrem +zrange ~freshet:*: %w", account.Of(m.tracker.Client()), err)
 		}
 	}
 	return nil
@@ -300,18 +296,18 @@ type standing struct {
 
 func (m *marks) read(ctx context.Context) ([]standing, error) {
 	rdb := m.tracker.Reader(ctx, m.tracker.Client())
-	pipe := rdb.Pipeline()
-	list := pipe.ZRangeWithScores(ctx, m.key(), 0, -1)
-	gen := pipe.Get(ctx, m.genKey())
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err
-	}
-	if err := m.watch(ctx, rdb, gen); err != nil {
+	list, err := rdb.ZRangeWithScores(ctx, m.key(), 0, -1).Result()
+	if err != nil {
 		return nil, err
 	}
 	var all []standing
-	for _, z := range list.Val() {
+	var generations []redis.Z
+	for _, z := range list {
 		member, _ := z.Member.(string)
+		if strings.HasPrefix(member, generation) {
+			generations = append(generations, z)
+			continue
+		}
 		session, rest, ok := strings.Cut(member, " ")
 		_, item, ok2 := strings.Cut(rest, " ")
 		if !ok || !ok2 {
@@ -319,7 +315,7 @@ func (m *marks) read(ctx context.Context) ([]standing, error) {
 		}
 		all = append(all, standing{member, session, item, time.UnixMilli(int64(z.Score))})
 	}
-	return all, nil
+	return all, m.watch(ctx, rdb, generations)
 }
 
 // stands reports whether anybody's mark stands on item itself, or may have stood before Redis lost it.
