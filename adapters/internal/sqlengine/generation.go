@@ -31,17 +31,21 @@ func (m *marks) servers() string {
 	return strings.Join(ids, ",")
 }
 
-// watch looks at the generations that were found with the marks. What the tracker does not know yet of its servers is no
-// matter: what is being loaded meanwhile falls when it does.
-func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, found []redis.Z) error {
+// generations are those that were known before a look. Others look at the same time.
+func (m *marks) generations() []string {
 	m.mu.Lock()
-	first := m.known == nil
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	return m.known
+}
+
+// watch looks at the generations that were found with the marks, by who knew some before. What the tracker does not know yet of
+// its servers is no matter: what is being loaded meanwhile falls when it does.
+func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, knew []string, found []redis.Z) error {
 	servers := m.servers()
 	elsewhere := servers != "" && slices.ContainsFunc(found, func(g redis.Z) bool { return !strings.HasSuffix(g.Member.(string), " "+servers) })
 	if len(found) == 0 || elsewhere {
 		next := redis.Z{Member: generation + rand.Text() + " " + servers}
-		if elsewhere || !first {
+		if elsewhere || knew != nil {
 			next.Score = float64(time.Now().UnixMilli())
 		}
 		pipe := rdb.Pipeline()
@@ -69,11 +73,11 @@ func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, found []re
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.quarantine
-	missing := slices.ContainsFunc(m.known, func(g string) bool { return !slices.Contains(now, g) })
+	missing := slices.ContainsFunc(knew, func(g string) bool { return !slices.Contains(now, g) })
 	switch {
-	case m.known == nil && !since.IsZero():
+	case knew == nil && !since.IsZero():
 		m.quarantine = since.Add(m.lease)
-	case missing, m.known != nil && m.epochs != epochs:
+	case missing, knew != nil && m.epochs != epochs:
 		m.quarantine = time.Now().Add(m.lease)
 	}
 	m.known, m.epochs = now, epochs

@@ -295,7 +295,7 @@ type standing struct {
 }
 
 func (m *marks) read(ctx context.Context) ([]standing, error) {
-	rdb := m.tracker.Reader(ctx, m.tracker.Client())
+	rdb, knew := m.tracker.Reader(ctx, m.tracker.Client()), m.generations()
 	list, err := rdb.ZRangeWithScores(ctx, m.key(), 0, -1).Result()
 	if err != nil {
 		return nil, err
@@ -315,7 +315,7 @@ func (m *marks) read(ctx context.Context) ([]standing, error) {
 		}
 		all = append(all, standing{member, session, item, time.UnixMilli(int64(z.Score))})
 	}
-	return all, m.watch(ctx, rdb, generations)
+	return all, m.watch(ctx, rdb, knew, generations)
 }
 
 // stands reports whether anybody's mark stands on item itself, or may have stood before Redis lost it.

@@ -230,6 +230,50 @@ func TestRedisFlushed(t *testing.T) {
 	serves(t, db, c, q)
 }
 
+// meet is a hook that lets the first two ZRANGE go on when both have their answers.
+type meet struct {
+	n    atomic.Int32
+	both chan struct{}
+}
+
+func (m *meet) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (m *meet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (m *meet) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "zrange" {
+			if m.n.Add(1) == 2 {
+				close(m.both)
+			}
+			<-m.both
+		}
+		return err
+	}
+}
+
+// The first loads of a process all find that nothing is in Redis yet, and nothing is lost.
+// Seen to fail with what is known after the look in place of what was known before.
+func TestFirstLoads(t *testing.T) {
+	b := newBase(t, "sqlite")
+	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	rdb := redistest.Start(t).Client(t)
+	db, c := openWith(t, rdb, b.connector(t), guard.Plan{}, func(o *sqlcache.Options) { o.Lease = time.Hour })
+	rdb.AddHook(&meet{both: make(chan struct{})})
+	var all sync.WaitGroup
+	for i := range 2 {
+		all.Go(func() {
+			var v int
+			if err := db.QueryRow(fmt.Sprintf("SELECT v + %d FROM t", i)).Scan(&v); err != nil || v != i+1 {
+				t.Errorf("%d, %v", v, err)
+			}
+		})
+	}
+	all.Wait()
+	serves(t, db, c, "SELECT v FROM t")
+}
+
 // With the database down what is in memory is served, and the rest fails as the driver says.
 func TestDatabaseDown(t *testing.T) {
 	pg, rd := sqltestdb.Postgres(t), redistest.Start(t)
