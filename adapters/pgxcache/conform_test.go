@@ -190,7 +190,7 @@ func show(v reflect.Value) string {
 	return fmt.Sprintf("%#v", v)
 }
 
-var address = regexp.MustCompile("0xc[0-9a-f]+")
+var address = regexp.MustCompile("0x[0-9a-f]{8,}")
 
 // differ reports where two dumps do, but for addresses in errors.
 func differ(t *testing.T, what, got, want string) {
