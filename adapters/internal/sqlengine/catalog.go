@@ -318,6 +318,14 @@ func (cat *catalog) knows(name string) bool { return len(cat.byName[name]) > 0 }
 // made reports whether a user has made a function of that name.
 func (cat *catalog) made(name string) bool { return cat.functions[name].own }
 
+// keyword reports whether name, with a bracket behind it, calls nothing.
+func (cat *catalog) keyword(name string) bool {
+	if cat.dialect.Name() == "sqlite" {
+		return sqliteKeywords[name]
+	}
+	return notFunctions[name] && !cat.made(name)
+}
+
 func (cat *catalog) function(name string) purity {
 	if cat.harmless[name] {
 		return fickle

@@ -45,6 +45,14 @@ raise pragma_table_info pragma_table_xinfo pragma_index_list pragma_index_info p
 pragma_database_list pragma_table_list pragma_function_list
 `)
 
+// sqliteKeywords are those of its keywords that a bracket may follow. Names of types are none: datetime and time are functions,
+// and others may be of the program's.
+var sqliteKeywords = fields(`
+select from where and or not in exists all as join on using having by union except intersect values case when then else
+between like glob match regexp is distinct filter over limit offset partition cross inner outer natural set into insert with
+recursive materialized returning conflict window rows range groups escape order
+`)
+
 func (sqlite) function(name string, _ *catalog) purity {
 	switch {
 	case sqlitePure[name]:

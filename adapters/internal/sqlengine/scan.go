@@ -193,7 +193,7 @@ func (s *scanner) called(i int, t token) {
 	switch {
 	case !s.at(i + 1).is("("), s.plain[i]:
 		return
-	case t.kind == word && notFunctions[name] && !s.cat.made(name):
+	case t.kind == word && s.cat.keyword(name):
 		return
 	case prev.is("tablesample"), prev.is("as"), prev.is(")"): // an alias with its columns, or a type
 		return

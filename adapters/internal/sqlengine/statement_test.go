@@ -138,6 +138,10 @@ var only = map[string][]sqlCase{
 		{"SET autocommit = 0", flushes, "*"}, {"SET @@autocommit=1", flushes, "*"}, {"SET x = 1, @@session.autocommit = 1", flushes, "*"},
 	},
 	"sqlite": {
+		{"SELECT datetime('now'), id FROM users", passes, ""}, {"SELECT time('now') FROM users", passes, ""},
+		{"SELECT id FROM users WHERE at < datetime()", passes, ""}, {"SELECT id FROM users WHERE at < DateTime ('now', '-1 day')", passes, ""},
+		{"SELECT year(at) FROM users", flushes, "*"}, {"SELECT text(id) FROM users", flushes, "*"},
+		{"SELECT CAST(id AS varchar(10)), replace(a, 'x', 'y'), json(b) FROM users WHERE a LIKE ('x') AND NOT (b) IN (1)", reads, "public.users"},
 		{"SELECT * FROM [users]", reads, "public.users"}, {"SELECT * FROM `users`", reads, "public.users"},
 		{"SELECT * FROM 'users'", reads, "public.users"},
 		{"SELECT * FROM users WHERE id = :id AND a = @b AND c = $d", reads, "public.users"},
