@@ -1,9 +1,11 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -57,10 +59,10 @@ func (l *Listener) confirmed(ctx context.Context, do func(rdb redis.UniversalCli
 		return do(l.rdb, "")
 	}
 	l.mu.Lock()
-	rdb, v, agreed, eldest := l.seats.client, l.seats.view, l.seats.agreed, l.seats.eldest
+	rdb, v, agreed, eldest, why := l.seats.client, l.seats.view, l.seats.agreed, l.seats.eldest, l.seats.reason()
 	l.mu.Unlock()
 	if agreed.IsZero() {
-		return ErrTopology
+		return fmt.Errorf("%w: %s", ErrTopology, cmp.Or(strings.TrimPrefix(why, doubt), "nobody has been asked yet"))
 	}
 	if err := do(rdb, eldest); err != nil {
 		return err

@@ -392,9 +392,10 @@ func (v *view) String() string {
 	return s
 }
 
+const doubt = "the primaries are in doubt: "
+
 // reason says in words why nothing is proven; "" if something is.
 func (s *seats) reason() string {
-	const doubt = "the primaries are in doubt: "
 	switch {
 	case s.view == nil && s.cause == nil:
 		return "the primaries are not known yet"

@@ -4,8 +4,9 @@
 //	c, err := sqlcache.New(ctx, connector, tracker, sqlcache.Options{})
 //	db := sql.OpenDB(c)
 //
-// connector is the driver's own: of pgx's stdlib, go-sql-driver/mysql, modernc.org/sqlite or another driver for
-// PostgreSQL, MySQL, MariaDB or SQLite. Rows stay in each process; what goes through Redis is that tables changed.
+// connector is the driver's own: stdlib.GetConnector of pgx, mysql.NewConnector of go-sql-driver, sqlite.NewConnector of
+// modernc.org/sqlite (with a busy_timeout, and foreign_keys if you have any), or that of another driver for PostgreSQL,
+// MySQL, MariaDB or SQLite. Rows stay in each process; what goes through Redis is that tables changed.
 //
 // # What happens to one query
 //
@@ -49,7 +50,7 @@
 // are values or are or are not NULL, joined by AND, is about one row: a SELECT of plain columns, an UPDATE or a DELETE.
 // Such a write, by whichever text, makes fall what was read of that row and what was read of more than one row, and leaves
 // what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes fall what
-// was read of many rows or gave none. The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
+// was read of many rows or gave none. (What gave none falls with an UPDATE or a DELETE too.) The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
 // of a Go type that can mean nothing else. All other statements are about whole tables, and so are writes that may come
 // back to other rows of their table, by triggers or foreign keys: a DELETE in a tree whose branches go with it is about the
 // whole tree, an UPDATE is not. Tables with heirs or partitions have no rows of their own in this sense, and writes to
@@ -81,10 +82,12 @@
 //     index its functions, which are thought to write nothing.
 //   - Redis may lose marks that it has acknowledged: by a flush, an eviction, a restart from an older copy, a failover. All
 //     processes then store nothing for one [Options.Lease]; a writer that stands still for longer than that and then dies
-//     between commit and touch leaves older rows for [Options.TTL]. While there is no primary writes are refused, see
-//     [ErrNotMarked].
+//     between commit and touch leaves older rows for [Options.TTL]. While there is no primary, or while the Sentinels may yet
+//     promote another after an election that came to nothing (for their failover-timeout, which is better short), writes are
+//     refused, see [ErrNotMarked].
 //   - In PostgreSQL the word now or today may come to a cast to a date from a text column, or be put together from pieces
 //     ('n' || 'ow', $1 || $2, a literal over two lines); such an answer ages unnoticed.
+//   - In MySQL a TIME that is made a DATETIME takes the date of the day; such an answer ages unnoticed.
 //   - A failover of the database to a replica that lacks the last commits leaves newer rows than the database's in memory.
 //
 // # Cost
