@@ -50,8 +50,9 @@
 // are values or are or are not NULL, joined by AND, is about one row: a SELECT of plain columns, an UPDATE or a DELETE.
 // Such a write, by whichever text, makes fall what was read of that row and what was read of more than one row, and leaves
 // what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes fall what
-// was read of many rows or gave none. (What gave none falls with an UPDATE or a DELETE too.) The value is an integer, or in PostgreSQL a UUID, as a literal or as an argument
-// of a Go type that can mean nothing else. All other statements are about whole tables, and so are writes that may come
+// was read of many rows or gave none. (What gave none falls with an UPDATE or a DELETE too.) The value is an integer, or
+// in PostgreSQL a UUID, as a literal or as an argument of a Go type that can mean nothing else. All other statements are
+// about whole tables, and so are writes that may come
 // back to other rows of their table, by triggers or foreign keys: a DELETE in a tree whose branches go with it is about the
 // whole tree, an UPDATE is not. Tables with heirs or partitions have no rows of their own in this sense, and writes to
 // SQLite's with an ON CONFLICT in their definition are about all of them. [Connector.Explain] tells by which column,
@@ -94,6 +95,5 @@
 //
 // A hit at the driver is about a microsecond for a small row and copies nothing but bytes. A write pays four round trips
 // to Redis, with Sentinels or a Cluster three more to a majority of those who decide, beside which the marks are read and a
-// fence is asked for. Each new connection pays three short
-// queries, a load one round trip to Redis beside its query.
+// fence is asked for. Each new connection pays three short queries, a load one round trip to Redis beside its query.
 package sqlcache

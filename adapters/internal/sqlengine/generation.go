@@ -72,16 +72,21 @@ func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, knew []str
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.quarantine
+	var until time.Time
 	missing := slices.ContainsFunc(knew, func(g string) bool { return !slices.Contains(now, g) })
 	switch {
 	case knew == nil && !since.IsZero():
-		m.quarantine = since.Add(m.lease)
+		until = since.Add(m.lease)
 	case missing, knew != nil && m.epochs != epochs:
-		m.quarantine = time.Now().Add(m.lease)
+		until = time.Now().Add(m.lease)
 	}
-	m.known, m.epochs = now, epochs
-	if m.quarantine != before && time.Now().Before(m.quarantine) {
+	// What others have learnt meanwhile stays known: this look may be older.
+	m.known = append(slices.DeleteFunc(slices.Clone(m.known), func(g string) bool {
+		return slices.Contains(knew, g) || slices.Contains(now, g)
+	}), now...)
+	m.epochs = epochs
+	if until.After(m.quarantine) && time.Now().Before(until) {
+		m.quarantine = until
 		m.warn("Redis may have lost marks (a flush, an eviction, a restart or a failover): nothing is kept for "+m.lease.String(), nil)
 	}
 	return nil

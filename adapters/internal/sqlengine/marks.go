@@ -22,9 +22,9 @@ import (
 //
 // A writer sets a mark for each item that falls and then touches all of them; commits; touches again and removes the
 // marks. A load reads the marks, at any moment between its stamp and its end, and is not stored while something has one
-// that it falls with. So whatever a load has read: if the commit came after it, then either the mark was there when it looked, or the first
-// touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at every load and
-// kept nowhere: there is nothing to be told of, and nothing to read again after a gap.
+// that it falls with. So whatever a load has read: if the commit came after it, then either the mark was there when it
+// looked, or the first touch came after its stamp and makes it fall, also when the writer dies at once. Marks are read at
+// every load and kept nowhere: there is nothing to be told of, and nothing to read again after a gap.
 type marks struct {
 	tracker *invalidate.Tracker
 	scope   string
