@@ -51,6 +51,8 @@ func TestArgsDiffer(t *testing.T) {
 		{&utc}, {(*time.Time)(nil)}, {new(int)}, {new(int64)}, {&sql.NullString{}},
 		{amount{big.NewInt(15), -1}}, {amount{big.NewInt(150), -2}}, {amount{nil, -2}}, {&amount{big.NewInt(15), -1}},
 		{sql.NullTime{Time: utc, Valid: true}}, {sql.NullTime{Time: utc}},
+		{[]any{1}}, {[]any{int64(1)}}, {[]any{nil}}, {[]any{1, 2}}, {[]any{1}, 2}, {[]any{[]any{1}, 2}}, {[]any{[]any{1, 2}}},
+		{[][16]byte{{1}}}, {[][16]byte{{2}}}, {[]sql.NullInt64{{Int64: 1}}}, {[]sql.NullInt64{{Int64: 1, Valid: true}}},
 	}
 	a, b := namesakes()
 	for i := range a {
@@ -70,7 +72,7 @@ func TestArgsDiffer(t *testing.T) {
 		}
 		seen[string(b)] = args
 	}
-	for _, a := range []any{map[string]int{}, struct{}{}, &struct{}{}, []any{1}, "today", sql.NullString{String: "now", Valid: true},
+	for _, a := range []any{map[string]int{}, struct{}{}, &struct{}{}, []any{map[string]int{}}, []any{1, "today"}, []struct{}{{}}, "today", sql.NullString{String: "now", Valid: true},
 		hidden{big.NewInt(1)}, &hidden{big.NewInt(1)}, listed{[]int{1}}} {
 		if _, _, ok := appendArgs(nil, []driver.NamedValue{{Value: a}}, true); ok {
 			t.Errorf("%#v is told", a)
@@ -81,12 +83,14 @@ func TestArgsDiffer(t *testing.T) {
 // What the caller may change is not what the load uses. Without the copies all fail.
 func TestArgsCopied(t *testing.T) {
 	b, s, p, n, m := []byte("a"), []string{"a"}, new(int), big.NewInt(0), amount{big.NewInt(0), 0}
-	in := []driver.NamedValue{{Value: b}, {Value: s}, {Value: p}, {Value: amount{n, 0}}, {Value: &m}}
+	bs, ps := [][]byte{{'a'}}, []any{new(int), []string{"a"}}
+	in := []driver.NamedValue{{Value: b}, {Value: s}, {Value: p}, {Value: amount{n, 0}}, {Value: &m}, {Value: bs}, {Value: ps}}
 	_, out, ok := appendArgs(nil, in, true)
 	if !ok {
 		t.Fatal("the arguments cannot be told")
 	}
 	b[0], s[0], *p = 'x', "x", 1
+	bs[0][0], *ps[0].(*int), ps[1].([]string)[0] = 'x', 1, "x"
 	n.SetInt64(1)
 	m.N.SetInt64(1)
 	if out[3].Value.(amount).N.Sign() != 0 || out[4].Value.(*amount).N.Sign() != 0 {
@@ -94,6 +98,9 @@ func TestArgsCopied(t *testing.T) {
 	}
 	if string(out[0].Value.([]byte)) != "a" || out[1].Value.([]string)[0] != "a" || *out[2].Value.(*int) != 0 {
 		t.Error("arguments are shared with the caller")
+	}
+	if string(out[5].Value.([][]byte)[0]) != "a" || *out[6].Value.([]any)[0].(*int) != 0 || out[6].Value.([]any)[1].([]string)[0] != "a" {
+		t.Error("what lists hold is shared with the caller")
 	}
 	if in[0].Value.([]byte)[0] != 'x' {
 		t.Error("the caller's arguments were replaced")

@@ -69,15 +69,16 @@ func appendReflected(dst []byte, v any, dates bool) (_ []byte, own any, ok bool)
 	dst = binary.BigEndian.AppendUint64(append(dst, 'r'), uint64(reflect.ValueOf(t).Pointer()))
 	switch rv.Kind() {
 	case reflect.Slice:
-		if !basic(t.Elem().Kind()) {
-			return dst, nil, false
-		}
 		if rv.IsNil() {
 			return append(dst, 'z'), nil, true
 		}
 		clone := reflect.MakeSlice(t, rv.Len(), rv.Len())
 		reflect.Copy(clone, rv)
-		dst, ok = appendList(dst, clone, dates)
+		if basic(t.Elem().Kind()) {
+			dst, ok = appendList(dst, clone, dates)
+		} else {
+			dst, ok = appendEach(dst, clone, dates)
+		}
 		return dst, clone.Interface(), ok
 	case reflect.Array:
 		if !basic(t.Elem().Kind()) {
@@ -168,6 +169,21 @@ func appendList(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) 
 	for i := range list.Len() {
 		if dst, ok = appendBasic(dst, list.Index(i), dates); !ok {
 			return dst, false
+		}
+	}
+	return dst, true
+}
+
+// appendEach is appendList for values that are told one by one: UUIDs, for one.
+func appendEach(dst []byte, list reflect.Value, dates bool) (_ []byte, ok bool) {
+	dst = binary.AppendUvarint(append(dst, 'L'), uint64(list.Len()))
+	for i := range list.Len() {
+		v, own := list.Index(i), any(nil)
+		if dst, own, ok = AppendArg(dst, v.Interface(), dates); !ok {
+			return dst, false
+		}
+		if own != nil {
+			v.Set(reflect.ValueOf(own))
 		}
 	}
 	return dst, true
