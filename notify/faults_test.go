@@ -199,7 +199,7 @@ func TestStartDown(t *testing.T) {
 		t.Errorf("Listen without a server: %v", err)
 	}
 	l, r := recorded(t, rdb, Options{StartDown: true})
-	if st := l.Status(); st.Synced || len(st.Reasons) != 1 {
+	if st := l.Status(); st.Synced || len(st.Reasons) != 1 || !strings.HasPrefix(st.Reasons[0], p.Addr()+": not subscribed") {
 		t.Errorf("Status: %+v", st)
 	}
 	done := make(chan error)

@@ -312,9 +312,9 @@ func (l *Listener) Status() Status {
 				}
 			}
 		case p.cause != nil:
-			st.Reasons = append(st.Reasons, "not subscribed: "+p.cause.Error())
+			st.Reasons = append(st.Reasons, p.rdb.Addr+": not subscribed: "+p.cause.Error())
 		default:
-			st.Reasons = append(st.Reasons, "not subscribed yet")
+			st.Reasons = append(st.Reasons, p.rdb.Addr+": not subscribed yet")
 		}
 	}
 	st.Addr, st.RunID, st.Version = strings.Join(addrs, ","), strings.Join(runIDs, ","), strings.Join(versions, ",")
