@@ -85,8 +85,11 @@ func (m *marks) watch(ctx context.Context, rdb redis.UniversalClient, knew []str
 		return slices.Contains(knew, g) || slices.Contains(now, g)
 	}), now...)
 	m.epochs = epochs
-	if until.After(m.quarantine) && time.Now().Before(until) {
-		m.quarantine = until
+	if at := time.Now(); until.After(m.quarantine) && at.Before(until) {
+		known := at.Before(m.quarantine)
+		if m.quarantine = until; known {
+			return nil
+		}
 		m.warn("Redis may have lost marks (a flush, an eviction, a restart or a failover): nothing is kept for "+m.lease.String(), nil)
 	}
 	return nil

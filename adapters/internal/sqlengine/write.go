@@ -337,7 +337,7 @@ func (u *Use) protect(ctx context.Context, tables []string, ran, runs *analysis)
 		}
 		if serr != nil {
 			// What was written is written, and stays out of everybody's memory while the mark stands.
-			e.warn("a write is announced later", serr)
+			e.warn("a write, or the end of one that failed, is announced later", serr)
 		}
 		return err
 	}, nil
