@@ -31,7 +31,7 @@ func (u *use) openBatch(ctx context.Context, on runner, b *pgx.Batch, r *batchRe
 	if begins(b) && !u.InTx() && u.Plain(ctx, texts[0], "") {
 		texts, calls = texts[1:], calls[1:]
 	}
-	all, err := u.AnalyseAll(ctx, texts, func(i int, st *sqlengine.Statement) sqlengine.Row { return calls[i].row(st) })
+	all, err := u.AnalyseAll(ctx, texts, func(i int, st *sqlengine.Statement) []sqlengine.Row { return calls[i].rows(st) })
 	if err != nil {
 		return err
 	}

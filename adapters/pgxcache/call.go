@@ -60,9 +60,9 @@ options:
 	return c, nil
 }
 
-// row is the row that st, the call's statement, is about.
-func (c call) row(st *sqlengine.Statement) sqlengine.Row {
-	return st.Row(len(c.args), func(i int) any { return c.args[i] })
+// rows are those that st, the call's statement, is about.
+func (c call) rows(st *sqlengine.Statement) []sqlengine.Row {
+	return st.Rows(len(c.args), func(i int) any { return c.args[i] })
 }
 
 // with is what pgx is to be given to run the statement with args. What was rewritten is not rewritten again: it could

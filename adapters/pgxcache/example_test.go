@@ -65,5 +65,5 @@ func Example() {
 	// Output:
 	// 5 5 hits: 1
 	// 6 6 hits: 2
-	// cached; falls with public.products; one row by its id
+	// cached; falls with public.products; rows by their id
 }

@@ -135,6 +135,7 @@ func (i *instance) hits(f func()) uint64 {
 }
 
 type queryer interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 

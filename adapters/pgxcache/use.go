@@ -72,9 +72,8 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 	if !ok {
 		return nil, nil
 	}
-	ans, err := db.engine.Ask(ctx, st, string(key), c.row(st), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
-		return l.(*link).fetch(ctx, db.opts, sql, c.with(own))
-	})
+	c.args = own
+	ans, err := db.engine.Ask(ctx, st, string(key), bound, &question{db, st, sql, c})
 	if err != nil {
 		return tell(err)
 	}
@@ -82,6 +81,20 @@ func (db *DB) recall(ctx context.Context, sql string, args []any) (pgx.Rows, err
 		return nil, nil
 	}
 	return &kept{r: ans.(*result)}, nil
+}
+
+// question is a call with arguments of its own; sql is the caller's text.
+type question struct {
+	db  *DB
+	st  *sqlengine.Statement
+	sql string
+	call
+}
+
+func (q *question) Rows() []sqlengine.Row { return q.rows(q.st) }
+
+func (q *question) Fetch(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
+	return l.(*link).fetch(ctx, q.db.opts, q.sql, q.with(q.args))
 }
 
 // tell tells of a load's error when pgx would.
@@ -114,7 +127,7 @@ func (u *use) open(ctx context.Context, on runner, sql string, args []any, done 
 	}
 	u.Pass(ctx, st)
 	s := &streamed{done: done}
-	s.finish, err = u.around(ctx, on, st.About(c.row(st)), func(r runner) (err error) {
+	s.finish, err = u.around(ctx, on, st.About(c.rows(st)), func(r runner) (err error) {
 		s.Rows, err = r.Query(ctx, sql, c.given...)
 		return err
 	})
@@ -133,7 +146,7 @@ func (u *use) exec(ctx context.Context, on runner, sql string, args []any) (tag 
 	if err != nil {
 		return tag, err
 	}
-	finish, err := u.around(ctx, on, st.About(c.row(st)), func(r runner) (err error) {
+	finish, err := u.around(ctx, on, st.About(c.rows(st)), func(r runner) (err error) {
 		tag, err = r.Exec(ctx, sql, c.given...)
 		return err
 	})

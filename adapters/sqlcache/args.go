@@ -8,9 +8,9 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
-// rowOf is the row that st is about.
-func rowOf(st *sqlengine.Statement, args []driver.NamedValue) sqlengine.Row {
-	return st.Row(len(args), func(i int) any {
+// rowsOf are the rows that st is about.
+func rowsOf(st *sqlengine.Statement, args []driver.NamedValue) []sqlengine.Row {
+	return st.Rows(len(args), func(i int) any {
 		if args[i].Name != "" {
 			return nil
 		}
@@ -18,14 +18,14 @@ func rowOf(st *sqlengine.Statement, args []driver.NamedValue) sqlengine.Row {
 	})
 }
 
-// about is st as a write of one row, if it is. pgx takes a first argument that rewrites the text and the others.
+// about is st as a write of the rows that it names, if it does. pgx takes a first argument that rewrites the text and the others.
 func about(st *sqlengine.Statement, args []driver.NamedValue) *sqlengine.Statement {
 	if len(args) > 0 && args[0].Value != nil {
 		if _, rewrites := reflect.TypeOf(args[0].Value).MethodByName("RewriteQuery"); rewrites {
 			return st
 		}
 	}
-	return st.About(rowOf(st, args))
+	return st.About(rowsOf(st, args))
 }
 
 // appendArgs writes args with their names, and returns them with what the caller may change copied.

@@ -140,26 +140,38 @@ func (c *conn) ask(ctx context.Context, st *sqlengine.Statement, query string, a
 	if !ok {
 		return nil, nil
 	}
-	opts := c.Engine.Options()
-	ans, err := c.Engine.Ask(ctx, st, string(enc), rowOf(st, args), bound, func(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
-		r := l.(*real)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		rows, err := r.rows(ctx, query, args)
-		if err != nil {
-			return nil, err
-		}
-		stop := func() {}
-		if c.c.drains {
-			stop = func() { // costs the connection: to read on could take minutes
-				r.state.Tainted = true
-				cancel()
-			}
-		}
-		return collect(rows, stop, opts.MaxRows, opts.MaxResultBytes)
-	})
+	ans, err := c.Engine.Ask(ctx, st, string(enc), bound, &question{c.c, st, query, args})
 	res, _ := ans.(*result)
 	return res, err
+}
+
+// question is a query with arguments of its own.
+type question struct {
+	c     *Connector
+	st    *sqlengine.Statement
+	query string
+	args  []driver.NamedValue
+}
+
+func (q *question) Rows() []sqlengine.Row { return rowsOf(q.st, q.args) }
+
+func (q *question) Fetch(ctx context.Context, l sqlengine.Link) (sqlengine.Answer, error) {
+	r := l.(*real)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := r.rows(ctx, q.query, q.args)
+	if err != nil {
+		return nil, err
+	}
+	stop := func() {}
+	if q.c.drains {
+		stop = func() { // costs the connection: to read on could take minutes
+			r.state.Tainted = true
+			cancel()
+		}
+	}
+	opts := q.c.engine.Options()
+	return collect(rows, stop, opts.MaxRows, opts.MaxResultBytes)
 }
 
 func (c *conn) around(ctx context.Context, st *sqlengine.Statement, run func(*real) error) (func(error) error, error) {

@@ -8,7 +8,7 @@ type Explanation struct {
 	Why    string   // if not: the reason
 	Reads  []string // the base tables that answers depend on, as schema.table
 	Writes []string // the tables that fall with it; "*" for all
-	ByRow  string   // the primary key by which it is about one row, if its argument is one that can be told; or ""
+	ByRow  string   // the primary key by which it is about rows, if its arguments are such that can be told; or ""
 }
 
 func (e Explanation) String() string {
@@ -25,7 +25,7 @@ func (e Explanation) String() string {
 		b.WriteString("; writes " + strings.Join(e.Writes, ", "))
 	}
 	if e.ByRow != "" {
-		b.WriteString("; one row by its " + e.ByRow)
+		b.WriteString("; rows by their " + e.ByRow)
 	}
 	return b.String()
 }

@@ -6,15 +6,20 @@ import (
 	"strings"
 )
 
-// clauses reads the few statements that are about one row, word by word: what is not exactly one of them is about the
-// whole table.
+// clauses reads the few statements that are about rows they name, word by word: what is not exactly one of them is about
+// the whole table.
 //
 //	SELECT columns FROM table WHERE conditions [ORDER BY ...] [LIMIT ...]
 //	UPDATE table SET ... WHERE conditions [RETURNING ...]
 //	DELETE FROM table WHERE conditions [RETURNING ...]
 //
-// The conditions are joined by AND, compare columns with values, and one of them is: the primary key = a value. The
-// columns are plain ones: an aggregate would give a row where there is none.
+// The conditions are joined by AND, compare columns with values, and one of them says which values the primary key has:
+//
+//	key = value
+//	key IN (value, ...)
+//	key = ANY (argument), a list, in PostgreSQL
+//
+// The columns are plain ones: an aggregate would give a row where there is none.
 type clauses struct {
 	cat    *catalog
 	of     *relation
@@ -22,14 +27,11 @@ type clauses struct {
 	next   int
 	alias  string
 
-	row   Row
-	arg   int
-	found bool // the key's value
+	keys []keyValue // the first condition's about the key
 }
 
-// singleRow says what makes tokens, a statement that names no other relation than of, one about a single row; nil if it
-// is not.
-func (cat *catalog) singleRow(tokens []token, of *relation) *single {
+// namedRows says what makes tokens, a statement that names no other relation than of, one about rows; nil if it is not.
+func (cat *catalog) namedRows(tokens []token, of *relation) *byKey {
 	if of.key.kind == noKey {
 		return nil
 	}
@@ -52,10 +54,10 @@ func (cat *catalog) singleRow(tokens []token, of *relation) *single {
 		}
 	}
 	args, ok := c.placeholders()
-	if c.next < len(tokens) || !c.found || !ok {
+	if c.next < len(tokens) || len(c.keys) == 0 || len(c.keys) > mostRows || !ok {
 		return nil
 	}
-	return &single{table: of.tag(), column: of.key.column, kind: of.key.kind, row: c.row, arg: c.arg, args: args}
+	return &byKey{table: of.tag(), column: of.key.column, kind: of.key.kind, keys: c.keys, args: args}
 }
 
 // newRows reports whether tokens, a statement that names no other relation than of, adds rows and changes none.
@@ -217,32 +219,64 @@ func (c *clauses) conditions() bool {
 	}
 }
 
-// condition reads column = value, or column IS [NOT] NULL.
+// condition reads one of a column: = value, = ANY (argument), IN (values), IS [NOT] NULL.
 func (c *clauses) condition() bool {
 	column, ok := c.column()
 	if !ok {
 		return false
 	}
-	if c.word("is") {
+	isKey := len(c.keys) == 0 && c.isKey(column)
+	switch {
+	case c.word("is"):
 		c.word("not")
 		return c.word("null")
-	}
-	if !c.word("=") {
+	case c.word("in"):
+		return c.word("(") && c.values(isKey) && c.word(")")
+	case !c.word("="):
 		return false
+	case c.cat.dialect.Name() == "postgres" && c.word("any"):
+		return c.word("(") && c.peek().kind == param && c.value(isKey, true) && c.word(")")
 	}
-	v := c.peek()
-	at := c.next
+	return c.value(isKey, false)
+}
+
+func (c *clauses) values(ofKey bool) bool {
+	for {
+		if !c.value(ofKey, false) {
+			return false
+		}
+		if !c.word(",") {
+			return true
+		}
+	}
+}
+
+// value reads an argument or a literal, and a cast if there is one; the key's are noted.
+func (c *clauses) value(ofKey, list bool) bool {
+	v, at := c.peek(), c.next
 	switch c.next++; {
 	case v.kind == param, v.kind == number, v.kind == text:
-	case v.is("true"), v.is("false"):
+	case !ofKey && (v.is("true") || v.is("false")):
 		return true
 	default:
 		return false
 	}
-	if c.isKey(column) && !c.found {
-		return c.keyed(v, at)
+	return c.cast(list) && (!ofKey || c.keyed(v, at, list))
+}
+
+// plainTypes change no value that they can take.
+var plainTypes = fields("smallint int integer bigint int2 int4 int8 uuid text")
+
+// cast reads PostgreSQL's ::type, of a list ::type[].
+func (c *clauses) cast(list bool) bool {
+	if c.cat.dialect.Name() != "postgres" || !c.word(":") {
+		return true
 	}
-	return true
+	if !c.word(":") || c.peek().kind != word || !plainTypes[c.peek().text] {
+		return false
+	}
+	c.next++
+	return !list || c.word("[") && c.word("]")
 }
 
 func (c *clauses) isKey(column token) bool {
@@ -255,26 +289,27 @@ func (c *clauses) isKey(column token) bool {
 	return fold(column.text) == fold(c.of.key.column)
 }
 
-// keyed notes the key's value, the token at index at.
-func (c *clauses) keyed(v token, at int) bool {
+// keyed notes a value of the key, the token at index at.
+func (c *clauses) keyed(v token, at int, list bool) bool {
+	k := keyValue{list: list}
 	switch v.kind {
 	case param:
 		n, ok := c.place(at)
 		if !ok {
 			return false
 		}
-		c.arg = n - 1
+		k.arg = n - 1
 	case number:
 		n, err := strconv.ParseInt(v.text, 10, 64)
 		if err != nil {
 			return false
 		}
-		c.row = integer(n)
+		k.row = integer(n)
 	case text:
-		c.row = uuid(v.text)
+		k.row = uuid(v.text)
 	}
-	c.found = true
-	return v.kind == param || c.row.kind == c.of.key.kind
+	c.keys = append(c.keys, k)
+	return v.kind == param || k.row.kind == c.of.key.kind
 }
 
 // place says for which argument, from 1, the placeholder at index at stands; ok is false where that is not told by

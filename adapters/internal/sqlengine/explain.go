@@ -20,8 +20,8 @@ func (e *Engine) Explain(query string) Explanation {
 	}
 	st := a.of(query)
 	x := Explanation{Cached: st.class == reads, Why: st.why, Reads: st.tables, Writes: tablesOf(st.written)}
-	if st.single != nil {
-		x.ByRow = st.single.column
+	if st.byKey != nil {
+		x.ByRow = st.byKey.column
 	}
 	if st.class == flushes {
 		x.Writes = []string{allTables}

@@ -24,13 +24,19 @@ func (refusal) Size() int64 { return 0 }
 func (refusal) Len() int    { return 0 }
 
 const (
-	TooLarge refusal = iota // what a [Fetch] returns for an answer beyond the caps
+	TooLarge refusal = iota // what a [Question] returns for an answer beyond the caps
 	Private                 // and for one that only its own connection can make sense of
 	unlike                  // the session is not like the catalog's
 )
 
-// Fetch asks the database on l for the whole of an answer.
-type Fetch func(ctx context.Context, l Link) (Answer, error)
+// Question is a statement and its arguments, which nobody changes any more.
+type Question interface {
+	// Rows are what [Statement.Rows] says of the arguments.
+	Rows() []Row
+
+	// Fetch asks the database on l for the whole of the answer.
+	Fetch(ctx context.Context, l Link) (Answer, error)
+}
 
 // key is a query: its text by what it was found to be, which is another pointer under each catalog, and its arguments.
 // The database, its user and its search path are the engine's own.
@@ -45,10 +51,10 @@ type loadKey struct{}
 
 // Ask returns the answer from memory or by a load that all who ask meanwhile share. The load has a connection of its
 // own: who gives up gives up alone. A nil Answer is one that may not be shared: the caller asks for itself. bound is
-// [Use.MayAsk]'s; args stands for all that the answer depends on beside the text, row is what [Statement.Row] says of it.
-func (e *Engine) Ask(ctx context.Context, st *Statement, args string, row Row, bound time.Duration, fetch Fetch) (Answer, error) {
+// [Use.MayAsk]'s; args stands for all that the answer depends on beside the text.
+func (e *Engine) Ask(ctx context.Context, st *Statement, args string, bound time.Duration, q Question) (Answer, error) {
 	k := key{st, args}
-	load := func(ctx context.Context, k key) (Answer, error) { return e.load(ctx, k.st, row, fetch) }
+	load := func(ctx context.Context, k key) (Answer, error) { return e.load(ctx, k.st, q) }
 	var ans Answer
 	var err error
 	if bound > 0 {
@@ -74,8 +80,9 @@ func (e *Engine) Ask(ctx context.Context, st *Statement, args string, row Row, b
 const marksPatience = 250 * time.Millisecond
 
 // load is one query. Its marks are read while it runs: see marks.
-func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) (Answer, error) {
-	rests := st.restsOn(row)
+func (e *Engine) load(ctx context.Context, st *Statement, q Question) (Answer, error) {
+	rows := q.Rows()
+	rests := st.restsOn(rows)
 	invalidate.DependOn(ctx, e.marks.names(rests)...)
 	type answer struct {
 		marked []string
@@ -94,22 +101,22 @@ func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) 
 			told <- answer{marked, err}
 		})
 	}
-	ans, err := e.fetch(ctx, st, fetch)
+	ans, err := e.fetch(ctx, st, q)
 	a := silent
 	patience := time.NewTimer(marksPatience)
 	defer patience.Stop()
 	select {
 	case a = <-told:
-		if failed := a.err != nil; e.unread.CompareAndSwap(!failed, failed) && failed {
-			e.warn("marks cannot be read, so nothing is kept", a.err)
+		if failed := a.err != nil; e.unread.CompareAndSwap(!failed, failed) {
+			e.tellUnread(a.err)
 		}
 	case <-patience.C:
 	}
 	if err != nil {
 		return nil, err
 	}
-	if ans.Len() == 0 && row != (Row{}) { // another row may come
-		rests = append(rests, st.restsOn(Row{})...)
+	if ans.Len() < len(rows) { // one of them may yet come
+		rests = append(rests, st.restsOn(nil)...)
 		invalidate.DependOn(ctx, e.marks.names(rests)...)
 	}
 	if _, elsewhere := ans.(refusal); elsewhere {
@@ -121,14 +128,22 @@ func (e *Engine) load(ctx context.Context, st *Statement, row Row, fetch Fetch) 
 	return ans, nil
 }
 
+func (e *Engine) tellUnread(err error) {
+	if err != nil {
+		e.warn("marks cannot be read, so nothing is kept", err)
+		return
+	}
+	e.opts.Logger.Info("freshet: " + e.adapter + ": marks can be read again")
+}
+
 // fetch asks on a connection from the pool. One that had died while idle is replaced no more than twice.
-func (e *Engine) fetch(ctx context.Context, st *Statement, fetch Fetch) (Answer, error) {
+func (e *Engine) fetch(ctx context.Context, st *Statement, q Question) (Answer, error) {
 	for try := 0; ; try++ {
 		l, err := e.pool.Get(ctx)
 		if err != nil {
 			return nil, err
 		}
-		ans, err := e.fetchOn(ctx, l, fetch)
+		ans, err := e.fetchOn(ctx, l, q)
 		if ans == TooLarge || ans == Private {
 			st.oversize.note(ans.(refusal))
 		}
@@ -142,7 +157,7 @@ func (e *Engine) fetch(ctx context.Context, st *Statement, fetch Fetch) (Answer,
 }
 
 // fetchOn answers only on a session like the catalog's: what another sees is not for those who wait here.
-func (e *Engine) fetchOn(ctx context.Context, l Link, fetch Fetch) (Answer, error) {
+func (e *Engine) fetchOn(ctx context.Context, l Link, q Question) (Answer, error) {
 	s, err := l.Session(ctx)
 	if err != nil {
 		return nil, err
@@ -150,7 +165,7 @@ func (e *Engine) fetchOn(ctx context.Context, l Link, fetch Fetch) (Answer, erro
 	if a := e.current.Load(); a == nil || s.unfit != "" || s.same != a.cat.same || l.State().Tainted {
 		return unlike, nil
 	}
-	return fetch(ctx, l)
+	return q.Fetch(ctx, l)
 }
 
 // oversize remembers for a while that a statement's answers are too large to keep, or of no use to others.

@@ -77,7 +77,7 @@ func TestReach(t *testing.T) {
 	} {
 		cat := blog(Postgres())
 		st := cat.analyse(sql)
-		st = st.About(st.Row(0, nil))
+		st = st.About(st.Rows(0, nil))
 		var got []string
 		for _, it := range st.written {
 			switch table, row, single := strings.Cut(strings.TrimPrefix(it, "b."), rowMark); {

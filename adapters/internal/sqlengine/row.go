@@ -1,6 +1,7 @@
 package sqlengine
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"encoding/hex"
 	"math"
@@ -10,11 +11,11 @@ import (
 	"strings"
 )
 
-// A statement that names one row of one table by its primary key is told from those that are about the whole table. A
+// A statement that names rows of one table by its primary key is told from those that are about the whole table. A
 // write falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that.
-// A write of single rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
-// with the first too, what read one row with its own. Whoever adds a row may not name it, so an answer without rows falls
-// with the first as well. Marks are set for items too: what does not fall with a write may be stored while it is committed.
+// A write of such rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
+// with the first too, what read named rows with each of theirs. Whoever adds a row may not name it, so an answer that
+// lacks some of its rows falls with the first as well. Marks are set for items too: what does not fall with a write may be stored while it is committed.
 
 // rowMark parts a table's tag from what of it is meant. No name of a table has a zero byte.
 const rowMark = "\x00"
@@ -154,50 +155,86 @@ func uuid(s string) Row {
 	return Row{kind: uuids, uuid: strings.ToLower(s)}
 }
 
-// single is what makes a statement one about a single row.
-type single struct {
+// byKey is what makes a statement one about rows that it names.
+type byKey struct {
 	table  string
 	column string
 	kind   keyKind
-	row    Row      // the text's own, or
-	arg    int      // which argument is the key, from 0
+	keys   []keyValue
 	args   int      // how many there are
-	others []string // of a write: what falls beside the row
+	others []string // of a write: what falls beside the rows
 }
 
-// Row is the row that st is about when it is given n arguments, of which arg gives each, from 0. It is the zero Row for a
-// statement about more than one, and where the arguments do not tell.
-func (st *Statement) Row(n int, arg func(i int) any) Row {
-	s := st.single
+// keyValue is what a primary key is compared with.
+type keyValue struct {
+	row  Row  // the text's own, or
+	arg  int  // which argument, from 0
+	list bool // that argument is a list of them
+}
+
+// Rows are those that st is about when it is given n arguments, of which arg gives each, from 0. There are none for a
+// statement about whole tables, and where the arguments do not tell.
+func (st *Statement) Rows(n int, arg func(i int) any) []Row {
+	s := st.byKey
 	if s == nil || n != s.args {
-		return Row{}
+		return nil
 	}
-	row := s.row
-	if row == (Row{}) {
-		row = RowOf(arg(s.arg))
+	rows := make([]Row, 0, len(s.keys))
+	for _, k := range s.keys {
+		switch {
+		case k.row != (Row{}):
+			rows = append(rows, k.row)
+		case k.list:
+			rows = appendRows(rows, arg(k.arg))
+		default:
+			rows = append(rows, RowOf(arg(k.arg)))
+		}
 	}
-	if row.kind != s.kind {
-		return Row{}
+	if len(rows) > mostRows || slices.ContainsFunc(rows, func(r Row) bool { return r.kind != s.kind }) {
+		return nil
 	}
-	return row
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.uuid, b.uuid))
+	})
+	return slices.Compact(rows)
 }
 
-// About is st as a write of row, or st itself where that is not known or st is no such write.
-func (st *Statement) About(row Row) *Statement {
-	if st.class != writes || st.single == nil || row == (Row{}) {
+// appendRows appends what [RowOf] says of each value of a list, which is a plain slice: another may be sent as it likes.
+func appendRows(rows []Row, list any) []Row {
+	v := reflect.ValueOf(list)
+	if v.Kind() != reflect.Slice || v.NumMethod() > 0 || v.Type().Elem().Kind() == reflect.Uint8 || v.Len() > mostRows {
+		return append(rows, Row{})
+	}
+	for i := range v.Len() {
+		rows = append(rows, RowOf(v.Index(i).Interface()))
+	}
+	return rows
+}
+
+// About is st as a write of rows, or st itself where there are none or st is no such write.
+func (st *Statement) About(rows []Row) *Statement {
+	if st.class != writes || st.byKey == nil || len(rows) == 0 {
 		return st
 	}
-	s := st.single
-	return &Statement{class: writes, why: st.why, taints: st.taints, atOnce: st.atOnce,
-		written: append([]string{someRows(s.table), oneRow(s.table, row)}, s.others...)}
+	s := st.byKey
+	written := append([]string{someRows(s.table)}, s.others...)
+	for _, r := range rows {
+		written = append(written, oneRow(s.table, r))
+	}
+	return &Statement{class: writes, why: st.why, taints: st.taints, atOnce: st.atOnce, written: written}
 }
 
-// restsOn are the items that an answer to st, asked for row, falls with. An empty one falls with those of the zero Row too.
-func (st *Statement) restsOn(row Row) []string {
-	if s := st.single; s != nil && row != (Row{}) {
-		return []string{allTables, s.table, oneRow(s.table, row)}
-	}
+// restsOn are the items that an answer to st, asked for rows, falls with. One that lacks some of them falls with those
+// of no rows too.
+func (st *Statement) restsOn(rows []Row) []string {
 	items := []string{allTables}
+	if s := st.byKey; s != nil && len(rows) > 0 {
+		items = append(items, s.table)
+		for _, r := range rows {
+			items = append(items, oneRow(s.table, r))
+		}
+		return items
+	}
 	for _, t := range st.tables {
 		items = append(items, t, someRows(t))
 	}

@@ -2,6 +2,7 @@ package sqlengine
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,8 +23,26 @@ func keyed(d Dialect) *catalog {
 
 const anID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
-// What a statement is about: a row by its text, or by which argument of how many; "" is the whole table.
-func TestSingleRow(t *testing.T) {
+// text names the keys: those in the statement, those that are arguments by their places, lists with dots, and behind a stroke
+// how many arguments there are.
+func (s *byKey) text() string {
+	var keys []string
+	end := ""
+	for _, k := range s.keys {
+		at := k.row.text()
+		if k.row == (Row{}) {
+			at, end = fmt.Sprint(k.arg+1), fmt.Sprint("/", s.args)
+		}
+		if k.list {
+			at += "..."
+		}
+		keys = append(keys, at)
+	}
+	return strings.Join(keys, ",") + end
+}
+
+// What a statement is about: the keys of rows; "" is the whole table.
+func TestNamedRows(t *testing.T) {
 	type cases map[string]string
 	for _, d := range []struct {
 		dialect Dialect
@@ -40,6 +59,16 @@ func TestSingleRow(t *testing.T) {
 			"UPDATE it SET v = CASE WHEN v = $1 THEN 1 ELSE 2 END WHERE id = $2 RETURNING *":   "2/2",
 			"UPDATE it a SET v = (v + $2), id = 3 WHERE a.id = $1":                             "1/2",
 			"DELETE FROM it WHERE id = 007":                                                    "7",
+			"SELECT v FROM it WHERE id = $1::int AND v = $2::text":                             "1/2",
+			"SELECT v FROM it WHERE it.id IN ($1, $3, 7) AND v IN ('x', $2, true)":             "1,3,7/3",
+			"SELECT v FROM it WHERE v IN (1, 2) AND (id IN (1, 2))":                            "1,2",
+			"SELECT v FROM it WHERE id IN ($2) AND id = ANY($1)":                               "2/2",
+			"SELECT v FROM it WHERE id = ANY($1)":                                              "1.../1",
+			"SELECT v FROM it WHERE id = ANY($1::bigint[]) AND v = ANY($2) ORDER BY v":         "1.../2",
+			`SELECT v FROM thing WHERE "Key" = ANY ( $1 :: uuid [ ] )`:                         "1.../1",
+			`SELECT v FROM thing WHERE "Key" IN ('` + anID + `'::uuid, $1)`:                    anID + ",1/1",
+			"UPDATE it SET v = 1 WHERE id IN (1, 2) RETURNING id":                              "1,2",
+			"DELETE FROM it WHERE id = ANY($1)":                                                "1.../1",
 
 			"SELECT v FROM thing WHERE key = $1":                                     "", // another column
 			`SELECT v FROM thing WHERE "Key" = 7`:                                    "",
@@ -47,11 +76,37 @@ func TestSingleRow(t *testing.T) {
 			"SELECT v FROM it WHERE id = 7.0":                                        "",
 			"SELECT v FROM it WHERE id = 7e1":                                        "",
 			"SELECT v FROM it WHERE id = -7":                                         "",
-			"SELECT v FROM it WHERE id = $1::int":                                    "",
 			"SELECT v FROM it WHERE id = $1 + 1":                                     "",
 			"SELECT v FROM it WHERE id = ?":                                          "", // an operator
 			"SELECT v FROM it WHERE id >= $1":                                        "",
-			"SELECT v FROM it WHERE id = ANY($1)":                                    "",
+			"SELECT v FROM it WHERE id = $1::numeric":                                "",
+			"SELECT v FROM it WHERE id = $1::int[]":                                  "",
+			"SELECT v FROM it WHERE id = $1:int":                                     "",
+			"SELECT v FROM it WHERE id = ANY($1::int)":                               "",
+			"SELECT v FROM it WHERE id = ANY($1::int[]) OR v = $2":                   "",
+			"SELECT v FROM it WHERE id = ANY('{1,2}')":                               "",
+			"SELECT v FROM it WHERE id = ANY(SELECT 1)":                              "",
+			"SELECT v FROM it WHERE id = ANY($1 || $2)":                              "",
+			"SELECT v FROM it WHERE id = ALL($1)":                                    "",
+			"SELECT v FROM it WHERE id > ANY($1)":                                    "",
+			"SELECT v FROM it WHERE id <> ANY($1)":                                   "",
+			"SELECT v FROM it WHERE id NOT IN ($1)":                                  "",
+			"SELECT v FROM it WHERE NOT id IN ($1)":                                  "",
+			"SELECT v FROM it WHERE id IN ($1) = true":                               "",
+			"SELECT v FROM it WHERE id IN ($1) IS NULL":                              "",
+			"SELECT v FROM it WHERE id IN ()":                                        "",
+			"SELECT v FROM it WHERE id IN (1, NULL)":                                 "",
+			"SELECT v FROM it WHERE id IN (1, '2')":                                  "",
+			"SELECT v FROM it WHERE id IN (1, v)":                                    "",
+			"SELECT v FROM it WHERE id IN (1, true)":                                 "",
+			"SELECT v FROM it WHERE id IN (1, $1 + 1)":                               "",
+			"SELECT v FROM it WHERE id IN (1, (2))":                                  "",
+			"SELECT v FROM it WHERE id IN (SELECT id FROM it)":                       "",
+			"SELECT v FROM it WHERE id IN (VALUES (1))":                              "",
+			"SELECT v FROM it WHERE (id, v) IN ((1, 2))":                             "",
+			"SELECT v FROM it WHERE v IN ($1) OR id = 1":                             "",
+			"SELECT sum(v) FROM it WHERE id IN (1, 2)":                               "",
+			"UPDATE it SET v = 1 FROM it b WHERE it.id IN (1, 2)":                    "",
 			"SELECT v FROM it WHERE id = $1 OR v = $2":                               "",
 			"SELECT v FROM it WHERE (id = $1 OR v = $2) AND w = $3":                  "",
 			"SELECT v FROM it WHERE NOT id = $1":                                     "",
@@ -82,22 +137,28 @@ func TestSingleRow(t *testing.T) {
 			"MERGE INTO it USING (VALUES (1)) s(x) ON true WHEN MATCHED THEN DELETE": "",
 		}},
 		{MySQL(), cases{
-			"SELECT v FROM it WHERE `ID` = ?":                     "1/1",
-			"UPDATE it SET v = ?, w = '?' WHERE v = ? AND id = ?": "3/3",
-			"SELECT v FROM it WHERE id = ? LIMIT ?, ?":            "1/3",
-			`SELECT v FROM it WHERE "id" = ?`:                     "",
-			`SELECT v FROM it WHERE id = "7"`:                     "",
-			"SELECT v FROM it PARTITION (p) WHERE id = ?":         "",
-			"SELECT v FROM it FORCE INDEX (x) WHERE id = ?":       "",
-			"SELECT v FROM it FOR SYSTEM_TIME ALL WHERE id = ?":   "",
-			"UPDATE it, plain SET it.v = 1 WHERE it.id = ?":       "",
-			"UPDATE IGNORE it SET v = 1 WHERE id = ?":             "",
-			"DELETE it FROM it WHERE id = ?":                      "",
-			"SELECT v FROM it WHERE id = ? || v = 1":              "",
+			"SELECT v FROM it WHERE `ID` = ?":                       "1/1",
+			"UPDATE it SET v = ?, w = '?' WHERE v = ? AND id = ?":   "3/3",
+			"SELECT v FROM it WHERE id = ? LIMIT ?, ?":              "1/3",
+			"UPDATE it SET v = ? WHERE v IN (?, ?) AND id IN (?,?)": "4,5/5",
+			"SELECT v FROM it WHERE id = ANY(?)":                    "",
+			"SELECT v FROM it WHERE id IN (?, ?) LIMIT ROWS 1":      "",
+			`SELECT v FROM it WHERE "id" = ?`:                       "",
+			`SELECT v FROM it WHERE id = "7"`:                       "",
+			"SELECT v FROM it PARTITION (p) WHERE id = ?":           "",
+			"SELECT v FROM it FORCE INDEX (x) WHERE id = ?":         "",
+			"SELECT v FROM it FOR SYSTEM_TIME ALL WHERE id = ?":     "",
+			"UPDATE it, plain SET it.v = 1 WHERE it.id = ?":         "",
+			"UPDATE IGNORE it SET v = 1 WHERE id = ?":               "",
+			"DELETE it FROM it WHERE id = ?":                        "",
+			"SELECT v FROM it WHERE id = ? || v = 1":                "",
 		}},
 		{SQLite(), cases{
 			`SELECT v FROM it WHERE "ID" = ?`:               "1/1",
 			"SELECT v FROM [it] WHERE [id] = ? AND `v` = ?": "1/2",
+			"SELECT v FROM it WHERE id IN (?, ?, 3)":        "1,2,3/2",
+			"SELECT v FROM it WHERE id IN (?1, ?2)":         "",
+			"SELECT v FROM it WHERE id IN plain":            "",
 			"SELECT v FROM it WHERE id = ?1":                "",
 			"SELECT v FROM it WHERE id = $1":                "", // a name
 			"SELECT v FROM it WHERE id = :id":               "",
@@ -111,10 +172,8 @@ func TestSingleRow(t *testing.T) {
 		cat := keyed(d.dialect)
 		for text, want := range d.cases {
 			st, got := cat.analyse(text), ""
-			if s := st.single; s != nil && s.row != (Row{}) {
-				got = s.row.text()
-			} else if s != nil {
-				got = fmt.Sprintf("%d/%d", s.arg+1, s.args)
+			if st.byKey != nil {
+				got = st.byKey.text()
 			}
 			if got != want {
 				t.Errorf("%s: %s\nis about %q, want %q", d.dialect.Name(), text, got, want)
@@ -126,7 +185,7 @@ func TestSingleRow(t *testing.T) {
 // What falls with a write.
 func TestItems(t *testing.T) {
 	cat := keyed(Postgres())
-	some, seven := someRows("main.it"), oneRow("main.it", integer(7))
+	some, seven, eight := someRows("main.it"), oneRow("main.it", integer(7)), oneRow("main.it", integer(8))
 	for _, c := range []struct {
 		text string
 		args []any
@@ -139,13 +198,26 @@ func TestItems(t *testing.T) {
 		{"UPDATE it SET v = $1 WHERE id = $2", []any{1, nil}, []string{"main.it"}},
 		{"UPDATE it SET v = $1 WHERE id = $2", []any{"an option", 1, 7}, []string{"main.it"}},
 		{"UPDATE it SET v = 1 WHERE id = 7", nil, []string{some, seven}},
+		{"UPDATE it SET v = 1 WHERE id IN (8, $1, 7)", []any{7}, []string{some, seven, eight}},
+		{"UPDATE it SET v = 1 WHERE id IN (8, $1)", []any{"7"}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]int32{8, 7, 8}}, []string{some, seven, eight}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]id{7}}, []string{some, seven}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]any{7, int64(8)}}, []string{some, seven, eight}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]any{7, nil}}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]byte("\a\b")}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]odd{7}}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{ids{7}}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{[]int{}}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{make([]int, mostRows+1)}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{7}, []string{"main.it"}},
+		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{nil}, []string{"main.it"}},
 		{"INSERT INTO it (id) VALUES ($1)", []any{7}, []string{some}},
 		{"INSERT INTO it SELECT * FROM it", nil, []string{"main.it"}},
 		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT DO NOTHING", []any{7}, []string{"main.it"}},
 		{"INSERT INTO plain VALUES (1)", nil, []string{"main.plain"}},
 	} {
 		st := cat.analyse(c.text)
-		got := st.About(st.Row(len(c.args), func(i int) any { return c.args[i] })).written
+		got := st.About(st.Rows(len(c.args), func(i int) any { return c.args[i] })).written
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s %v writes %q, want %q", c.text, c.args, got, c.want)
 		}
@@ -169,7 +241,7 @@ func TestItems(t *testing.T) {
 // Seen to fail with every token but strings cut off, and without compact in write.
 func TestLong(t *testing.T) {
 	cat := keyed(Postgres())
-	if st := cat.analyse("UPDATE it SET v = " + strings.Repeat("7", 70) + " WHERE id = 7"); st.class != writes || st.single == nil {
+	if st := cat.analyse("UPDATE it SET v = " + strings.Repeat("7", 70) + " WHERE id = 7"); st.class != writes || st.byKey == nil {
 		t.Errorf("a long number: %s", st.why)
 	}
 	tx := tx{written: map[string]bool{}}
@@ -188,9 +260,12 @@ type (
 	id    int64
 	odd   int64
 	small uint8
+	ids   []int64
 )
 
 func (odd) String() string { return "7" }
+
+func (ids) Value() (driver.Value, error) { return "{8}", nil }
 
 // Two values are one row only if the database thinks so; what a driver may send as something else is no row.
 func TestRowOf(t *testing.T) {

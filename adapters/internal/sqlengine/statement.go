@@ -28,7 +28,7 @@ type Statement struct {
 	local    bool     // a setting that ends with the transaction
 	tables   []string // base tables read
 	written  []string // what falls, as items: tables with all that falls with them; allTables alone: any
-	single   *single  // it is about one row; nil: about whole tables
+	byKey    *byKey   // it is about rows that it names; nil: about whole tables
 	atOnce   bool     // commits by itself even inside a transaction, or cannot be rolled back
 	loose    bool     // may begin or end a transaction unseen
 	ddl      bool
@@ -204,7 +204,7 @@ func (cat *catalog) query(tokens []token) *Statement {
 		return cat.pass("reads no table")
 	}
 	if len(f.tables) == 1 {
-		st.single = cat.singleRow(tokens, f.tables[0])
+		st.byKey = cat.namedRows(tokens, f.tables[0])
 	}
 	return st
 }
@@ -243,8 +243,8 @@ func (cat *catalog) dml(tokens []token, f finding) *Statement {
 	beside := slices.DeleteFunc(slices.Clone(st.written), func(t string) bool { return t == table.tag() })
 	if cat.newRows(tokens, table) {
 		st.written = append(beside, someRows(table.tag()))
-	} else if st.single = cat.singleRow(tokens, table); st.single != nil {
-		st.single.others = beside
+	} else if st.byKey = cat.namedRows(tokens, table); st.byKey != nil {
+		st.byKey.others = beside
 	}
 	return st
 }

@@ -70,8 +70,8 @@ func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
 	return u.says(a, query, fresh), nil
 }
 
-// AnalyseAll says what several queries are that are sent as one. rows gives the row of each, see [Statement.Row].
-func (u *Use) AnalyseAll(ctx context.Context, queries []string, rows func(i int, st *Statement) Row) (*Statement, error) {
+// AnalyseAll says what several queries are that are sent as one. rows gives those of each, see [Statement.Rows].
+func (u *Use) AnalyseAll(ctx context.Context, queries []string, rows func(i int, st *Statement) []Row) (*Statement, error) {
 	a, fresh, err := u.analysis(ctx)
 	if err != nil {
 		return nil, err

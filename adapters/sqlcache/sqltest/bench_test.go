@@ -155,6 +155,43 @@ func BenchmarkMixed(b *testing.B) {
 	}
 }
 
+// BenchmarkLists is BenchmarkMixed for reads of a hundred lists of ten rows, by a power law.
+func BenchmarkLists(b *testing.B) {
+	base := shop(b)
+	for name, write := range map[string]string{
+		"by key": "UPDATE products SET stock = stock + 1 WHERE id IN ($1, $1)",
+		"not":    "UPDATE products SET stock = stock + 1 WHERE id BETWEEN $1 AND $1",
+	} {
+		b.Run(name, func(b *testing.B) {
+			db, c := open(b, base)
+			law := rand.NewZipf(rand.New(rand.NewSource(1)), 1.1, 1, 999)
+			lists := make([][]int64, 100)
+			for i := range lists {
+				for range 10 {
+					lists[i] = append(lists[i], int64(1+law.Uint64()))
+				}
+			}
+			for n := 0; b.Loop(); n++ {
+				if n%20 == 19 {
+					if _, err := db.ExecContext(b.Context(), write, 1+law.Uint64()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				rows, err := db.QueryContext(b.Context(), "SELECT id, stock FROM products WHERE id = ANY($1)", lists[law.Uint64()%100])
+				if err != nil {
+					b.Fatal(err)
+				}
+				for rows.Next() {
+				}
+				if err := rows.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(c.Stats().HitRatio(), "hits/read")
+		})
+	}
+}
+
 // BenchmarkBusy reads rows by a power law while two others write rows by their keys without a pause, so that there is
 // always a mark.
 func BenchmarkBusy(b *testing.B) {

@@ -60,5 +60,5 @@ func Example() {
 	// Output:
 	// 5 5 hits: 1
 	// 6 6 hits: 2
-	// cached; falls with main.products; one row by its id
+	// cached; falls with main.products; rows by their id
 }

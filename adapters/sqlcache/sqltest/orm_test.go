@@ -236,7 +236,7 @@ func TestCatalogPostgres(t *testing.T) {
 		"SELECT * FROM mv":                         "cached; falls with public.mv",
 		"SELECT count(*), max(id) FROM child":      "cached; falls with public.child",
 		`SELECT * FROM "Odd Name"`:                 "cached; falls with public.Odd Name",
-		"DELETE FROM parent WHERE id = 1":          "not cached: a write; writes public.child, public.parent; one row by its id",
+		"DELETE FROM parent WHERE id = 1":          "not cached: a write; writes public.child, public.parent; rows by their id",
 		"INSERT INTO part_1 VALUES (1, NULL)":      "not cached: a write; writes public.part, public.part_1",
 		"INSERT INTO watched (id) VALUES (1)":      "not cached: a write; writes public.log, public.watched",
 		"INSERT INTO wild VALUES (1)":              "not cached: a write to public.wild: a trigger that runs what its text does not show; writes *",
@@ -266,7 +266,7 @@ func TestCatalogMariaDB(t *testing.T) {
 	schema := one[string](t, b.plain(t), "SELECT DATABASE()")
 	for q, want := range map[string]string{
 		"SELECT * FROM v":                 "cached; falls with " + schema + ".child, " + schema + ".parent",
-		"DELETE FROM parent WHERE id = 1": "not cached: a write; writes " + schema + ".child, " + schema + ".parent; one row by its id",
+		"DELETE FROM parent WHERE id = 1": "not cached: a write; writes " + schema + ".child, " + schema + ".parent; rows by their id",
 		"INSERT INTO watched VALUES (1)":  "not cached: a write; writes " + schema + ".log, " + schema + ".watched",
 		"SELECT f(id) FROM child":         "not cached: the function f may write anything; writes *",
 		"SELECT * FROM gone":              "not cached: " + schema + ".gone: its engine MEMORY is not known to announce every change",

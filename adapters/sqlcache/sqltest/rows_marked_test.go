@@ -18,15 +18,16 @@ func TestRowsMarked(t *testing.T) {
 			"INSERT INTO it VALUES (1, 10), (2, 20)", "INSERT INTO aside VALUES (1, 10)")
 		reader, c := open(t, b)
 		const row1, row2 = "SELECT v FROM it WHERE id = 1", "SELECT v FROM it WHERE id = 2"
+		const first, second, lacking = "SELECT v FROM it WHERE id IN (1, 1) ORDER BY id", "SELECT v FROM it WHERE id IN (2) ORDER BY id", "SELECT v FROM it WHERE id IN (9, 1, 2) ORDER BY id"
 		const none, count, aside = "SELECT v FROM it WHERE id = 9", "SELECT count(*) FROM it", "SELECT v FROM aside"
 		for _, w := range []struct {
 			write      string
 			stays, not []string
 		}{
-			{"UPDATE it SET v = v + 1 WHERE id = 1", []string{row2, aside}, []string{row1, none, count}},
-			{"DELETE FROM it WHERE id = 2", []string{row1, aside}, []string{row2, none, count}},
-			{"INSERT INTO it VALUES (9, 90)", []string{row1, aside}, []string{none, count}},
-			{"UPDATE it SET v = v + 1 WHERE v > 0", []string{aside}, []string{row1, none, count}},
+			{"UPDATE it SET v = v + 1 WHERE id = 1", []string{row2, second, aside}, []string{row1, first, lacking, none, count}},
+			{"DELETE FROM it WHERE id IN (2, 8)", []string{row1, first, aside}, []string{row2, second, lacking, none, count}},
+			{"INSERT INTO it VALUES (9, 90)", []string{row1, first, aside}, []string{none, lacking, count}},
+			{"UPDATE it SET v = v + 1 WHERE v > 0", []string{aside}, []string{row1, first, none, count}},
 		} {
 			for _, tx := range []bool{false, true} {
 				marked, on := make(chan struct{}), make(chan struct{})

@@ -121,6 +121,12 @@ var rowReads = []string{
 	"SELECT count(*), sum(v) FROM it WHERE id = ?",
 	"SELECT v FROM it WHERE id = ? OR v > 40",
 	"SELECT v FROM it WHERE v = ?",
+	"SELECT id, v FROM it WHERE id IN (?, 2) AND gone IS NULL ORDER BY id",
+	"SELECT v FROM it WHERE id IN (1, ?) OR v > 40 ORDER BY id",
+	"SELECT DISTINCT note, v FROM it WHERE id IN (?, 1, 2) ORDER BY v, note LIMIT 2",
+	"SELECT whole FROM part WHERE id IN (?, 3) ORDER BY id",
+	"SELECT code, v FROM unit WHERE id IN (0, ?) ORDER BY id",
+	"SELECT v FROM moved WHERE id IN (0, ?) ORDER BY id",
 	"SELECT whole FROM part WHERE id = ?",
 	"SELECT v FROM tree WHERE id = ?",
 	"SELECT v FROM moved WHERE id = ?",
@@ -134,7 +140,8 @@ var rowReads = []string{
 
 var ownReads = map[string][]string{
 	"postgres": {"SELECT it.count FROM it WHERE id = ?", "SELECT v FROM made WHERE id = ?", "SELECT v FROM ONLY it WHERE id = ?",
-		"SELECT v FROM heir WHERE id = ?", "SELECT max(v) FROM log WHERE id = ?", "SELECT v FROM elder WHERE id = ?"},
+		"SELECT v FROM heir WHERE id = ?", "SELECT max(v) FROM log WHERE id = ?", "SELECT v FROM elder WHERE id = ?",
+		"SELECT v FROM elder WHERE id IN (?, 2) ORDER BY v", "SELECT id, v FROM it WHERE id IN (?::int, '2'::int) ORDER BY 1", "SELECT v FROM it WHERE id = ANY(ARRAY[?, 2]) ORDER BY 1"},
 	"mysql":  {"SELECT max(v) FROM log WHERE id = ?", "SELECT m FROM moves WHERE id = ?", `SELECT count(*) FROM it WHERE "id" = ?`, `SELECT v FROM it WHERE "id" = ? ORDER BY v`, "SELECT v FROM it WHERE `ID` = ?"},
 	"sqlite": {"SELECT v FROM made WHERE id = ?", "SELECT v FROM it WHERE rowid = ?", `SELECT v FROM it WHERE "ID" = ?`},
 }
@@ -151,6 +158,11 @@ var rowWrites = []string{
 	"UPDATE it SET note = 'x', id = {b} WHERE id = {a}",
 	"UPDATE it SET v = {v} WHERE id > {a}",
 	"UPDATE it SET v = {v} WHERE id = {a} OR id = {b}",
+	"UPDATE it SET v = v + 1 WHERE id IN ({a}, {b}) AND gone IS NULL",
+	"UPDATE it SET id = id + 1 WHERE id IN ({a}, 3)",
+	"UPDATE it SET id = {v} WHERE id IN ({a}, 2)",
+	"UPDATE unit SET code = code + 50 WHERE id IN ({a}, {b})",
+	"DELETE FROM part WHERE id IN ({a}, {b}, 7)",
 	"DELETE FROM it WHERE id = {a}",
 	"DELETE FROM it WHERE id IN ({a}, {b})",
 	"DELETE FROM it WHERE v < {v}",
@@ -189,6 +201,7 @@ var ownWrites = map[string][]string{
 	"postgres": {
 		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
 		"UPDATE it SET v = {v} FROM part p WHERE it.id = {a}", "WITH x AS (DELETE FROM it WHERE id = {b}) UPDATE it SET v = {v} WHERE id = {a}",
+		"UPDATE it SET v = {v} WHERE id = ANY(ARRAY[{a}, {b}])", "UPDATE it SET v = {v} WHERE id IN ({a}::bigint, {b})",
 		"UPDATE it SET (v, id) = ({v}, {b}) WHERE id = {a}", "UPDATE it SET v = {v} WHERE id = {a} RETURNING id",
 		"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1) ON CONFLICT (id) DO UPDATE SET code = excluded.code",
 		"WITH x AS (UPDATE unit SET code = {v} WHERE id = {a} RETURNING 1) SELECT * FROM x", "UPDATE unit SET (v, code) = (1, {v}) WHERE id = {a}",
@@ -231,10 +244,10 @@ func rowWrite(b base, texts []string) (query string, args []any) {
 	}
 }
 
-// Statements about one row make that row fall and no other, and whatever else a statement may change falls as well: after
+// Statements about rows they name make those fall and no others, and whatever else a statement may change falls as well: after
 // each of hundreds of random writes, alone or in transactions, two processes read the same from memory as the database has.
 //
-// Seen to fail with each of these taken out: an empty answer's fall with new rows; that a write is about the whole table if
+// Seen to fail with each of these taken out: the fall with new rows of an answer that lacks one, be it empty or not; that a write is about the whole table if
 // it may come back to it by triggers, cascades or heirs, or replace at conflicts; aggregates of PostgreSQL without a
 // bracket; MySQL's strings in double quotes; words that make an INSERT more than that, and the triggers of one; of foreign
 // keys each kind of rule, and what a write has to do for it: the verbs beside a statement's first, the names of what is
