@@ -282,7 +282,7 @@ func TestDatabaseDown(t *testing.T) {
 	must(t, b.plain(t), "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	db, c := openOn(t, rd, b.connector(t), func(o *sqlcache.Options) { o.MaxStaleness = 10 * time.Second })
 	q := "SELECT v FROM t WHERE id = $1"
-	one[int](t, db, q, 1)
+	serves(t, db, c, q, 1)
 	pg.Kill()
 	if n := hits(c, func() { one[int](t, db, q, 1) }); n != 1 {
 		t.Error("not served from memory")
