@@ -51,10 +51,16 @@ func (x *exchange) sameOrigin(ref string) (target string, ok bool) {
 		return "", false
 	}
 	u, err := base.Parse(ref)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !strings.EqualFold(u.Host, base.Host) {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || plainHost(u) != plainHost(base) {
 		return "", false
 	}
 	return u.RequestURI(), true
+}
+
+// plainHost is u's host and port as [plainOrigin] has them.
+func plainHost(u *url.URL) string {
+	_, host, _ := strings.Cut(plainOrigin(u.Scheme+"://"+u.Host), "://")
+	return host
 }
 
 // representsItself reports whether a response to POST is what a GET of the same URL would give (RFC 9110 section 9.3.3).
