@@ -56,7 +56,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, ErrClosed
 	}
-	<-w.ready
+	select {
+	case <-w.ready:
+	case <-r.Context().Done(): // others may wait for the response, and keep the handler at it
+		w.once.Do(func() {
+			w.err = context.Cause(r.Context())
+			close(w.ready)
+		})
+	}
 	if w.response == nil {
 		return nil, w.err
 	}

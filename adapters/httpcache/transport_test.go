@@ -142,3 +142,56 @@ func TestTransportCutShort(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A RoundTrip whose context ends returns, though another waits for the response that it fetches. Seen to wait with the
+// other without the look at its context.
+func TestTransportLeaderLeaves(t *testing.T) {
+	c := newCache(t, newTracker(t), Options{})
+	in, out := make(chan struct{}), make(chan struct{})
+	rt := c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		in <- struct{}{}
+		select {
+		case <-out:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{"Cache-Control": {"max-age=60"}}, Body: http.NoBody, Request: r}, nil
+	}))
+	trip := func(ctx context.Context) chan error {
+		ended := make(chan error, 1)
+		go func() {
+			r, err := http.NewRequestWithContext(ctx, "GET", "http://h.example/", nil)
+			if err == nil {
+				var resp *http.Response
+				if resp, err = rt.RoundTrip(r); err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			}
+			ended <- err
+		}()
+		return ended
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	first := trip(ctx)
+	<-in
+	second := trip(t.Context())
+	eventually(t, "the second waits", func() bool { return c.waiting() == 1 })
+	leave()
+	select {
+	case err := <-first:
+		if err != context.Canceled {
+			t.Errorf("the first was told %v", err)
+		}
+	case <-time.After(3 * time.Second): // the second waits for no more than MaxWait, five
+		t.Error("the first is held up by the second")
+	}
+	close(out)
+	if err := <-second; err != nil {
+		t.Errorf("the second was told %v", err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
