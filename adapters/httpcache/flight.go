@@ -92,6 +92,14 @@ func (f *flight) context(leader context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel() }
 }
 
+// leave is for who boarded a flight of another's and waits no more.
+func (f *flight) leave() {
+	f.flights.mu.Lock()
+	defer f.flights.mu.Unlock()
+	f.waiters--
+	f.abandon()
+}
+
 // abandon is called with flights.mu held.
 func (f *flight) abandon() {
 	if f.left && f.waiters == 0 {
@@ -170,12 +178,7 @@ func (f *flight) good(e *entry, asked time.Time, bound time.Duration) bool {
 
 // await waits for what r may be given of f.
 func (f *flight) await(r *http.Request, most time.Duration) (*entry, outcome) {
-	defer func() {
-		f.flights.mu.Lock()
-		defer f.flights.mu.Unlock()
-		f.waiters--
-		f.abandon()
-	}()
+	defer f.leave()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	for _, stage := range []chan struct{}{f.headed, f.done} {

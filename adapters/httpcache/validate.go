@@ -61,9 +61,7 @@ func (x *exchange) headTold(h http.Header) {
 func (h *handler) revalidate(r *http.Request, l *look) {
 	f, mine := h.c.flights.board(l, r.Header)
 	if !mine {
-		h.c.flights.mu.Lock()
-		f.waiters--
-		h.c.flights.mu.Unlock()
+		f.leave()
 		return
 	}
 	c := h.c
