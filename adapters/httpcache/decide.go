@@ -17,6 +17,8 @@ func (x *exchange) decide(w *writer) {
 	}
 	w.plan = passing
 	switch {
+	case x.validating && w.status == http.StatusNotModified && x.entry.isAnother(h.Get("Etag")):
+		w.plan = fetchAgain
 	case x.validating && w.status == http.StatusNotModified:
 		w.plan, w.update = validated, h
 		w.draft = x.refreshed(h, now)

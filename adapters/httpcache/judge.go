@@ -34,7 +34,8 @@ func (c *Cache) judge(e *entry, ask *directives, bound time.Duration, now time.T
 	case e.cc.noCache:
 	case left > 0 && v.current:
 		v.serve, v.fwd = e.freshFor(ask, v.age), fwdRequest
-	case (ask.anyStale || ask.maxStale.set && -left <= ask.maxStale.d) && !ask.noCache:
+	case (ask.anyStale || ask.maxStale.set && -left <= ask.maxStale.d) && !ask.noCache &&
+		(!ask.maxAge.set || v.age <= ask.maxAge.d):
 		v.serve = c.mayServeOld(e, v.current, false)
 		v.stale = v.serve
 	}

@@ -73,7 +73,7 @@ func (e *entry) servePart(w http.ResponseWriter, r *http.Request, s *shown) bool
 	}
 	p := e.part
 	from, to, ok := byteRange(lines[0], p.complete)
-	same := lines[0] == p.asked && p.held > 0 // the same question: the same answer, whatever it says of itself
+	same := p.asked != "" && lines[0] == p.asked && p.held > 0 // the same question: the same answer, whatever it says of itself
 	if !same && (!ok || from < p.first || to > p.end()) || !e.ifRange(r.Header["If-Range"]) {
 		return false
 	}

@@ -1,12 +1,13 @@
 package httpcache
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
 )
 
-// resource is what the store holds of one URL: its variants, the newest first. It is never changed after it is stored.
+// resource is what the store holds of one URL: its variants, by Date the newest first. It is never changed after it is stored.
 type resource struct {
 	key     key
 	entries []*entry
@@ -30,8 +31,8 @@ func (c *Cache) find(h uint64, k *key) *resource {
 	return r
 }
 
-// choose returns the stored response that request selects, or nil; a whole one before a part. others says that there
-// are variants.
+// choose returns the stored response that request selects, or nil: the newest (RFC 9111 section 4), a whole one before a
+// part. others says that there are variants.
 func (r *resource) choose(request *http.Request) (e *entry, others bool) {
 	if r == nil {
 		return nil, false
@@ -68,6 +69,9 @@ func (c *Cache) keep(h uint64, k key, e *entry) {
 				kept = append(kept, old)
 			}
 		}
+		slices.SortStableFunc(kept, func(a, b *entry) int {
+			return cmp.Or(b.date.Compare(a.date), b.asked.Compare(a.asked))
+		})
 		r.entries = kept
 		r.alone[0] = time.Time{}
 		if !e.anonymous {

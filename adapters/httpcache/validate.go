@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,15 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // notUpdated are the fields that describe the stored body, which a 304 leaves alone (RFC 9111 section 3.2).
 var notUpdated = []string{"Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag"}
+
+// isAnother reports whether a 304 with etag speaks of another representation than e: then it updates nothing (RFC 9111
+// section 4.3.4).
+func (e *entry) isAnother(etag string) bool {
+	if e.etag == "" {
+		return strong(etag)
+	}
+	return etag != "" && strings.TrimPrefix(etag, "W/") != strings.TrimPrefix(e.etag, "W/")
+}
 
 // refreshed is look.entry with the header of a 304 laid over it (section 4.3.4). It depends on what both came from: the
 // handler may have read less to say that nothing changed than to write it all.

@@ -19,7 +19,7 @@ const (
 	keeping         // to the client, and beside that into memory
 	validated       // a 304 that was asked for: the client gets the stored response
 	standIn         // an error: the client gets the stored response
-	fetchAgain      // the rest of a part does not fit: all of it is fetched
+	fetchAgain      // what came is of another representation than the stored one: all of it is fetched
 )
 
 // writer is the http.ResponseWriter that the handler sees. What it writes goes through at once; nothing is held back
