@@ -17,7 +17,7 @@ func (x *exchange) decide(w *writer) {
 	}
 	w.plan = passing
 	switch {
-	case x.validating && w.status == http.StatusNotModified && x.entry.isAnother(h.Get("Etag")):
+	case x.validating && w.status == http.StatusNotModified && x.entry.isAnother(h["Etag"]):
 		w.plan = fetchAgain
 	case x.validating && w.status == http.StatusNotModified:
 		w.plan, w.update = validated, h

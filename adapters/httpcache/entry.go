@@ -27,7 +27,7 @@ type entry struct {
 	cc        directives
 	lifetime  time.Duration // of freshness
 	mayRecord bool          // Options.Recorded is its freshness, if it depends on something
-	recorded  bool          // and it does
+	recorded  bool          // and it does, or did when it was last written in full
 	asked     time.Time     // before the handler began
 	received  time.Time     // when its header came
 	initial   time.Duration // its age then

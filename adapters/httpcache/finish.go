@@ -32,7 +32,7 @@ func (x *exchange) finishKept(w *writer) {
 
 // keepOrNot stores e, whose header and body are complete, and gives it to those who wait.
 func (x *exchange) keepOrNot(e *entry) (stored bool) {
-	if v, _ := x.rec.Seal(); e.mayRecord && (v.Depends() || len(x.names) > 1 || x.validating && x.entry.recorded) {
+	if v, _ := x.rec.Seal(); e.mayRecord && (e.recorded || v.Depends() || len(x.names) > 1) {
 		e.lifetime, e.recorded = x.c.opts.Recorded, true
 	}
 	if !e.useful() {

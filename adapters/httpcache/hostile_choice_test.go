@@ -3,9 +3,13 @@ package httpcache
 import (
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gofreshet/freshet/invalidate"
 )
 
 // A part that was joined of others answers to no Range but what it holds. Seen to fail without the look at whether the
@@ -114,4 +118,40 @@ func TestMaxStaleWithMaxAge(t *testing.T) {
 	s.get("/")
 	s.wantHit("/", "Cache-Control", "max-stale=600")
 	s.wantMiss("/", "Cache-Control", "max-stale=600, max-age=5")
+}
+
+// A field that comes in two lines is not one that is there and empty. Seen to fail with the first line of each compared
+// where there is none to compare.
+func TestVaryOnTwoLines(t *testing.T) {
+	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		fresh(w)
+		w.Header().Set("Vary", "X-Tenant")
+		io.WriteString(w, strings.Join(r.Header["X-Tenant"], "+"))
+	})
+	s.get("/", "X-Tenant", "one", "X-Tenant", "two")
+	if a := s.wantMiss("/", "X-Tenant", ""); a.body != "" {
+		t.Errorf("nobody was given what is for %s", a.body)
+	}
+	s.wantHit("/", "X-Tenant", "one", "X-Tenant", "two")
+	s.wantHit("/", "X-Tenant", "")
+}
+
+// What takes the place of a response that was recorded, and is asked for with its validator, is recorded only if it rests
+// on something itself. Seen to fail with the old one's freshness for whatever comes in its place.
+func TestRecordedOfAnother(t *testing.T) {
+	var n atomic.Int64
+	tag := invalidate.Tag("a")
+	s := serve(t, Options{Recorded: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			invalidate.DependOn(r.Context(), tag)
+		}
+		w.Header().Set("Etag", `"v`+strconv.FormatInt(n.Load(), 10)+`"`)
+	})
+	s.get("/")
+	s.wantHit("/")
+	if err := s.c.tracker.Touch(t.Context(), tag); err != nil {
+		t.Fatal(err)
+	}
+	s.wantMiss("/")
+	s.wantMiss("/")
 }

@@ -3,8 +3,8 @@ package httpcache
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -13,13 +13,13 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // notUpdated are the fields that describe the stored body, which a 304 leaves alone (RFC 9111 section 3.2).
 var notUpdated = []string{"Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag"}
 
-// isAnother reports whether a 304 with etag speaks of another representation than e: then it updates nothing (RFC 9111
-// section 4.3.4).
-func (e *entry) isAnother(etag string) bool {
+// isAnother reports whether a 304 with these entity tags speaks of another representation than e: then it updates nothing
+// (RFC 9111 section 4.3.4).
+func (e *entry) isAnother(etags []string) bool {
 	if e.etag == "" {
-		return strong(etag)
+		return slices.ContainsFunc(etags, strong)
 	}
-	return etag != "" && strings.TrimPrefix(etag, "W/") != strings.TrimPrefix(e.etag, "W/")
+	return len(etags) > 0 && !anyTag(etags, e.etag)
 }
 
 // refreshed is look.entry with the header of a 304 laid over it (section 4.3.4). It depends on what both came from: the
@@ -50,7 +50,7 @@ func (x *exchange) refreshed(update http.Header, now time.Time) *entry {
 		e = &entry{status: old.status, date: now, header: storedHeader(h, &directives{}, x.c.shared()), received: now}
 		e.cc.noStore = true
 	}
-	e.body = old.body
+	e.body, e.recorded = old.body, old.recorded && e.mayRecord
 	return e
 }
 

@@ -49,7 +49,7 @@ func (s *selector) matches(request http.Header) bool {
 	switch {
 	case len(lines) == 0 || !s.set:
 		return !s.set && len(lines) == 0
-	case len(lines) == 1 && lines[0] == s.raw:
+	case len(lines) == 1 && lines[0] == s.raw && s.raw != "": // "" is what it is of several lines too
 		return true
 	}
 	return normalise(s.name, lines) == s.value
