@@ -56,8 +56,9 @@ func (l *ledger) fallKey(k string) {
 }
 
 // fall invalidates names under one stamp. It reports false, having done nothing, when a name reaches further than the
-// slots can say (a prefix without a first segment): the caller raises the epoch instead.
-func (l *ledger) fall(names []Name) bool {
+// slots can say (a prefix without a first segment): the caller raises the epoch instead. by, if it has not fallen before,
+// outlives this: its stamp is the new one.
+func (l *ledger) fall(names []Name, by *Validity) bool {
 	for _, n := range names {
 		if _, ok := group(n.text); n.kind == KindPrefix && !ok {
 			return false
@@ -65,6 +66,7 @@ func (l *ledger) fall(names []Name) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	outlives := by != nil && !by.fallen()
 	stamp := l.begin()
 	set := func(slot uint32) { l.slots[slot].Store(stamp) }
 	for _, n := range names {
@@ -80,6 +82,9 @@ func (l *ledger) fall(names []Name) bool {
 		}
 	}
 	l.publish(stamp)
+	if outlives {
+		by.stamp = stamp
+	}
 	return true
 }
 

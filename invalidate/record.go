@@ -208,6 +208,21 @@ func (v *Validity) fresherThanProof(mark instant) bool {
 	return mark.mono >= v.proof.mono && mark.wall >= v.proof.wall
 }
 
+// outliving has fall make names fall, which r's own Validity outlives; nil without an r, or when it is sealed.
+func (r *Record) outliving(fall func(by *Validity)) {
+	if r == nil {
+		fall(nil)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lateCall() {
+		fall(nil)
+		return
+	}
+	fall(&r.v)
+}
+
 // Seal ends the load. ok is false when its result must not be stored: something it rests on has fallen since it began,
 // or NoStore was called, or a name lies outside what is listened to, or the tracker is closed. The Validity is good for
 // [Validity.Inherit] all the same. Later calls on r or its ctx are counted in [Stats].LateDeps and change nothing.

@@ -32,7 +32,15 @@ func newInstance() string { return rand.Text()[:12] }
 // When [ErrNotAnnounced] comes back the announcement is kept and sent again when Redis answers, until Close; other
 // processes may meanwhile serve what they have, and for how long is not bounded by MaxStaleness if their own connection
 // is sound.
-func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
+func (t *Tracker) Touch(ctx context.Context, names ...Name) error { return t.touch(ctx, nil, names) }
+
+// TouchFrom is [Tracker.Touch] by the load that r records, which has changed what names stand for and whose result shows it:
+// what r records outlives it, unless something of it had fallen before. r must be of this tracker and not sealed.
+func (t *Tracker) TouchFrom(ctx context.Context, r *Record, names ...Name) error {
+	return t.touch(ctx, r, names)
+}
+
+func (t *Tracker) touch(ctx context.Context, r *Record, names []Name) error {
 	for _, n := range names {
 		if n.text == "" && n.kind != KindPrefix {
 			return ErrEmptyName
@@ -44,7 +52,7 @@ func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
 	// R12, and before the announcement, however long that takes: its echo is passed over (see on), so that a fence here
 	// must find it done. What is loaded from here on reads what was committed before the call.
 	if !t.out.Has(guard.Own) {
-		t.apply(touchEvent, names...)
+		r.outliving(func(by *Validity) { t.apply(touchEvent, by, names...) })
 	}
 	if t.closed.Load() {
 		return ErrClosed
@@ -57,7 +65,7 @@ func (t *Tracker) Touch(ctx context.Context, names ...Name) error {
 }
 
 // Forget is [Tracker.Touch] in this process alone.
-func (t *Tracker) Forget(names ...Name) { t.apply("forget", names...) }
+func (t *Tracker) Forget(names ...Name) { t.apply("forget", nil, names...) }
 
 // announce publishes names, or, when they are a storm (R13), that everything fell. failed are those to try again.
 func (t *Tracker) announce(ctx context.Context, names []Name) (failed []Name, err error) {

@@ -104,6 +104,46 @@ func TestEchoKillsNothing(t *testing.T) {
 	}
 }
 
+// What a load records outlives the load's own touch, here and when its echo comes back; nobody else's, before or after.
+// Seen to fail with Touch in TouchFrom's place, and with a stamp that is renewed whether it had fallen or not.
+func TestTouchFrom(t *testing.T) {
+	s := redistest.Start(t)
+	tr := connect(t, s.Client(t), Options{})
+	other := load(t, tr, t.Context(), Tag("t"))
+	begin := func() *Record {
+		r, _ := tr.Record(t.Context())
+		r.DependOn(Key("k"), Tag("t"))
+		return r
+	}
+	r, late := begin(), begin()
+	if err := tr.TouchFrom(t.Context(), r, Tag("t")); err != nil {
+		t.Fatal(err)
+	}
+	fence(t, tr)
+	v, ok := r.Seal()
+	if !ok || !v.Valid(long) {
+		t.Error("it fell with its own touch")
+	}
+	if other.Valid(long) {
+		t.Error("another did not")
+	}
+	if err := tr.TouchFrom(t.Context(), late, Tag("t")); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := late.Seal(); ok {
+		t.Error("what had fallen before is good again")
+	}
+	if v.Valid(long) {
+		t.Error("it outlives another's touch")
+	}
+	if err := tr.TouchFrom(t.Context(), r, Key("k")); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := r.Seal(); ok || v.Valid(long) {
+		t.Error("what was sealed is good again")
+	}
+}
+
 // Touch is told of under the event "touch" here, Forget under "forget"; neither reaches the other process's Forget.
 func TestForgetStaysHere(t *testing.T) {
 	s := redistest.Start(t)

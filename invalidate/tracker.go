@@ -143,7 +143,7 @@ func (t *Tracker) on(ev *notify.Event) {
 			t.stats.invalidations.Add(1)
 			t.told(n, ev.Name)
 		default:
-			t.apply(ev.Name, n)
+			t.apply(ev.Name, nil, n)
 		}
 	case notify.Flush:
 		if !t.out.Has(guard.Flush) {
@@ -160,8 +160,9 @@ func (t *Tracker) on(ev *notify.Event) {
 	}
 }
 
-// apply makes names fall in this process: by their slots, or all at once when they are too many (R13) or reach too far.
-func (t *Tracker) apply(event string, names ...Name) {
+// apply makes names fall in this process: by their slots, or all at once when they are too many (R13) or reach too far. by
+// outlives it, as in [ledger.fall].
+func (t *Tracker) apply(event string, by *Validity, names ...Name) {
 	if len(names) == 0 {
 		return
 	}
@@ -170,7 +171,7 @@ func (t *Tracker) apply(event string, names ...Name) {
 		t.raise("storm")
 		return
 	}
-	if !t.ledger.fall(names) {
+	if !t.ledger.fall(names, by) {
 		t.raise("prefix")
 	}
 	if t.hooks.Invalidated != nil {

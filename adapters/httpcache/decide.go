@@ -13,7 +13,7 @@ func (x *exchange) decide(w *writer) {
 	now := time.Now()
 	h := w.view()
 	if x.unsafe && w.status < 400 { // RFC 9111 section 4.4: a non-error response
-		x.invalidate(h)
+		x.invalidate(w.status, h)
 	}
 	w.plan = passing
 	switch {

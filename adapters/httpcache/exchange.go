@@ -22,11 +22,7 @@ type exchange struct {
 	began time.Time
 	// Both are begun before the handler (R3). On rec the handler's reads are recorded; own inherits them and adds what the
 	// response falls with by itself: its URL and its tags.
-	rec, own *invalidate.Record
-	// Of an unsafe exchange, begun as early: untouched says that nothing its response falls with fell before its own
-	// invalidation.
-	before     *invalidate.Record
-	untouched  bool
+	rec, own   *invalidate.Record
 	names      []invalidate.Name
 	validating bool // the handler was asked whether look.entry still holds
 	completing bool // the handler was asked for the rest of look.entry
@@ -75,9 +71,6 @@ func (x *exchange) run(w http.ResponseWriter) {
 	}
 	x.began = time.Now()
 	x.own, _ = x.c.tracker.Record(ctx)
-	if x.unsafe {
-		x.before, _ = x.c.tracker.Record(ctx)
-	}
 	x.rec, ctx = x.c.tracker.Record(ctx)
 	x.rec.Within(x.bound)
 	x.ctx = ctx

@@ -3,10 +3,12 @@ package httpcache
 // Ways in which the cache could be led astray. Each test was seen to fail before what it is about was mended.
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/gofreshet/freshet/adapters/rediscache"
 	"github.com/gofreshet/freshet/cache"
+	"github.com/gofreshet/freshet/internal/faultproxy"
 	"github.com/gofreshet/freshet/invalidate"
 )
 
@@ -131,6 +134,39 @@ func TestPostedRepresentationFell(t *testing.T) {
 		if a := s.get("/a"); a.body != fmt.Sprint(n.Load()) {
 			t.Errorf("%s: GET says %q, truth is %d, %q", how, a.body, n.Load(), a.Header["Cache-Status"])
 		}
+	}
+}
+
+// What falls while a POST announces its own change makes its representation fall too. Seen to fail with a record begun after
+// the announcement.
+func TestFallsWhileAPostAnnounces(t *testing.T) {
+	door := faultproxy.New(t, redisHere(t).Addr)
+	tracker, _ := connect(t, door.Addr())
+	s := serveOn(t, tracker, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Location", r.URL.Path)
+		fresh(w)
+		io.WriteString(w, r.Method)
+	})
+	if s.do("POST", "/a"); s.wantHit("/a").body != "POST" {
+		t.Fatal("a POST's representation is not kept")
+	}
+	announces := door.HoldAt(faultproxy.ToServer, "publish")
+	posted := make(chan answer, 1)
+	go func() { posted <- s.do("POST", "/a") }()
+	<-announces
+	u, err := url.Parse(s.URL + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.c.Purge(gone, u); err == nil {
+		t.Error("the purge was announced")
+	}
+	door.Release(faultproxy.ToServer)
+	<-posted
+	if a := s.get("/a"); a.body != "GET" {
+		t.Errorf("what was posted before the purge is served: %q", a.Header["Cache-Status"])
 	}
 }
 

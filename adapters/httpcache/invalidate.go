@@ -16,11 +16,9 @@ const touchWithin = time.Second
 
 // invalidate makes fall what a response to an unsafe method says has changed (RFC 9111 section 4.4): its URL, and those of
 // Location and Content-Location if they are of the same origin; and its groups (RFC 9875 section 3). It returns before
-// the response goes out, so that who has seen that sees what it did.
-func (x *exchange) invalidate(h http.Header) {
+// the response goes out, so that who has seen that sees what it did. A response that is what a GET would give outlives it.
+func (x *exchange) invalidate(status int, h http.Header) {
 	list := []invalidate.Name{x.url()}
-	x.before.DependOn(append(names(h, x.key.origin()), x.url())...)
-	_, x.untouched = x.before.Seal()
 	for _, name := range []string{"Location", "Content-Location"} {
 		if target, ok := x.sameOrigin(h.Get(name)); ok && target != x.key.target {
 			list = append(list, urlTag(x.key.origin(), target))
@@ -35,7 +33,12 @@ func (x *exchange) invalidate(h http.Header) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), within)
 	defer cancel()
-	if err := x.c.tracker.Touch(ctx, list...); err != nil {
+	var by *invalidate.Record
+	if x.representsItself(status, h) {
+		by = x.own
+		by.DependOn(append(names(h, x.key.origin()), x.url())...)
+	}
+	if err := x.c.tracker.TouchFrom(ctx, by, list...); err != nil {
 		x.c.opts.Logger.Warn("freshet: invalidation not announced yet", "url", x.key.target, "error", err)
 	}
 }
@@ -64,13 +67,7 @@ func plainHost(u *url.URL) string {
 }
 
 // representsItself reports whether a response to POST is what a GET of the same URL would give (RFC 9110 section 9.3.3).
-// It then falls with what is touched after the request's own invalidation.
 func (x *exchange) representsItself(status int, h http.Header) bool {
 	target, ok := x.sameOrigin(h.Get("Content-Location"))
-	if x.r.Method != http.MethodPost || status != http.StatusOK || !x.untouched || !ok || target != x.key.target {
-		return false
-	}
-	// What fell before this record began is still looked for in the handler's.
-	x.own, _ = x.c.tracker.Record(context.Background())
-	return true
+	return x.r.Method == http.MethodPost && status == http.StatusOK && ok && target == x.key.target
 }
