@@ -199,8 +199,15 @@ func (st *Statement) Rows(n int, arg func(i int) any) []Row {
 	return slices.Compact(rows)
 }
 
-// appendRows appends what [RowOf] says of each value of a list, which is a plain slice: another may be sent as it likes.
+// appendRows appends what [RowOf] says of each value of a list: a plain slice, since any other is sent as it likes, or
+// PostgreSQL's text for one.
 func appendRows(rows []Row, list any) []Row {
+	if s, ok := list.(string); ok && strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+		for e := range strings.SplitSeq(s[1:len(s)-1], ",") {
+			rows = append(rows, rowIn(strings.Trim(e, `"`)))
+		}
+		return rows
+	}
 	v := reflect.ValueOf(list)
 	if v.Kind() != reflect.Slice || v.NumMethod() > 0 || v.Type().Elem().Kind() == reflect.Uint8 || v.Len() > mostRows {
 		return append(rows, Row{})
@@ -209,6 +216,14 @@ func appendRows(rows []Row, list any) []Row {
 		rows = append(rows, RowOf(v.Index(i).Interface()))
 	}
 	return rows
+}
+
+// rowIn is the row whose key has that text.
+func rowIn(s string) Row {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return integer(n)
+	}
+	return uuid(s)
 }
 
 // About is st as a write of rows, or st itself where there are none or st is no such write.

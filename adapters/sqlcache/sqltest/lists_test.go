@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"gorm.io/gorm"
@@ -15,7 +16,8 @@ import (
 
 // Lists of keys as libraries write them, most of them to load what other rows refer to, are about their rows: a write to
 // one leaves the lists without it in memory.
-// Seen to fail with each way to write a list taken for whole tables: IN, and ANY without a cast or with one.
+// Seen to fail with each way to write a list taken for whole tables: IN, ANY without a cast or with one, and a list that
+// the driver is given as a text.
 func TestListsOfLibraries(t *testing.T) {
 	type book struct {
 		bun.BaseModel `bun:"table:books,alias:b" gorm:"-"`
@@ -28,12 +30,11 @@ func TestListsOfLibraries(t *testing.T) {
 		}
 		return all
 	}
-	for _, dialect := range []string{"postgres", "mysql", "sqlite"} {
-		b := newBase(t, dialect)
+	everyDriver(t, func(t *testing.T, b base) {
 		must(t, b.plain(t), "CREATE TABLE books (id BIGINT PRIMARY KEY, title TEXT, price INT)",
 			"INSERT INTO books VALUES (1, 'One', 1), (2, 'Two', 2), (3, 'Three', 3)")
 		db, c := open(t, b)
-		x := sqlx.NewDb(db, map[string]string{"postgres": "pgx", "mysql": "mysql", "sqlite": "sqlite"}[dialect])
+		x := sqlx.NewDb(db, map[string]string{"postgres": "pgx", "mysql": "mysql", "sqlite": "sqlite3"}[b.dialect])
 		type library struct {
 			read  func(keys []int64) ([]int, error)
 			write func(key int64) error
@@ -55,7 +56,7 @@ func TestListsOfLibraries(t *testing.T) {
 				return err
 			}},
 		}
-		if dialect != "sqlite" {
+		if b.dialect != "sqlite" {
 			g := gormOpen(t, b, db, false).Table("books").Session(&gorm.Session{}) // not one statement that grows
 			libraries["GORM"] = library{func(keys []int64) ([]int, error) {
 				var all []Book
@@ -69,7 +70,7 @@ func TestListsOfLibraries(t *testing.T) {
 				return g.Where("id IN ?", []int64{key, 99}).Update("price", 1000+key).Error
 			}}
 		}
-		if dialect == "postgres" {
+		if b.dialect == "postgres" {
 			bundb, ent := bun.NewDB(db, pgdialect.New()), entBooks{entsql.OpenDB(entdialect.Postgres, db)}
 			libraries["bun"] = library{func(keys []int64) ([]int, error) {
 				var all []book
@@ -93,17 +94,23 @@ func TestListsOfLibraries(t *testing.T) {
 				_, err := ent.setPrice(t.Context(), int(key), 3000+int(key))
 				return err
 			}}
+			list := func(keys []int64) any { // as sqlc has it for each driver
+				if b.open != nil {
+					return pq.Array(keys)
+				}
+				return keys
+			}
 			libraries["sqlc"] = library{func(keys []int64) ([]int, error) {
 				var all []book
-				err := x.Select(&all, "-- name: ListBooks :many\nSELECT id, price FROM books\nWHERE id = ANY($1::bigint[])\nORDER BY id", keys)
+				err := x.Select(&all, "-- name: ListBooks :many\nSELECT id, price FROM books\nWHERE id = ANY($1::bigint[])\nORDER BY id", list(keys))
 				return prices(all), err
 			}, func(key int64) error {
-				_, err := db.ExecContext(t.Context(), "UPDATE books SET price = $1 WHERE id = ANY($2)", 4000+key, []int64{key})
+				_, err := db.ExecContext(t.Context(), "UPDATE books SET price = $1 WHERE id = ANY($2)", 4000+key, list([]int64{key}))
 				return err
 			}}
 		}
 		for name, l := range libraries {
-			t.Run(name+" on "+dialect, func(t *testing.T) {
+			t.Run(name, func(t *testing.T) {
 				read := func(keys ...int64) []int {
 					t.Helper()
 					all, err := l.read(keys)
@@ -129,5 +136,5 @@ func TestListsOfLibraries(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
