@@ -14,12 +14,10 @@ func itoa(n int) string { return strconv.Itoa(n) }
 var notUpdated = []string{"Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag"}
 
 // isAnother reports whether a 304 with these entity tags speaks of another representation than e: then it updates nothing
-// (RFC 9111 section 4.3.4).
+// (RFC 9111 section 4.3.4). One that was asked about by its own tag is what a 304 says is current, whatever else it says:
+// origins and encoders in front of them are known to name the same representation in two ways.
 func (e *entry) isAnother(etags []string) bool {
-	if e.etag == "" {
-		return slices.ContainsFunc(etags, strong)
-	}
-	return len(etags) > 0 && !anyTag(etags, e.etag)
+	return e.etag == "" && slices.ContainsFunc(etags, strong)
 }
 
 // refreshed is look.entry with the header of a 304 laid over it (section 4.3.4). It depends on what both came from: the
