@@ -17,8 +17,9 @@
 // Requests for what is being loaded wait until the header tells whether the response may be shared, and then for the
 // response. Where it may not, they are let go at once, and that is remembered for a minute: nobody waits there again.
 //
-// A response to any other method but the safe ones makes the stored responses of its URL fall, in every process, and
-// those of its Location and Content-Location of the same origin. They fall when its header is written: a handler that
+// A response to any other method but the safe ones, if it is no error (4xx, 5xx), makes the stored responses of its URL
+// fall, in every process, and those of its Location and Content-Location of the same origin; so does such a request that
+// ends without a response. They fall when its header is written: a handler that
 // answers first and changes the data afterwards has to Touch what it changed, as any writer.
 //
 // # What a response falls with

@@ -78,6 +78,9 @@ func (x *exchange) run(w http.ResponseWriter) {
 	request := x.request(ctx)
 	ended := false
 	defer func() {
+		if x.unsafe && out.plan == undecided { // nobody knows what became of it
+			x.invalidate(0, nil)
+		}
 		if !ended { // a panic goes on, and nothing of it is kept (http.ErrAbortHandler among them)
 			x.rec.NoStore()
 			x.give(nil)

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -154,4 +155,65 @@ func TestRecordedOfAnother(t *testing.T) {
 	}
 	s.wantMiss("/")
 	s.wantMiss("/")
+}
+
+// Nobody knows what became of a write that ended without a response: what is stored falls. Seen to fail without the look
+// at whether there was one.
+func TestUnsafeWithoutResponse(t *testing.T) {
+	s := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPut:
+			panic(http.ErrAbortHandler)
+		case http.MethodPatch:
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}
+		fresh(w)
+	})
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		s.get("/")
+		s.wantHit("/")
+		if _, err := s.try(t.Context(), method, "/", nil); err == nil {
+			t.Fatal(method, "was answered")
+		}
+		eventually(t, method+" makes it fall", func() bool { return !s.get("/").hit() })
+	}
+	down := errors.New("the link is cut")
+	rt := s.c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPut {
+			return nil, down
+		}
+		return &http.Response{StatusCode: 200, Header: http.Header{"Cache-Control": {"max-age=60"}}, Body: http.NoBody, Request: r}, nil
+	}))
+	trip := func(method string) (hit bool, err error) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://h.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := rt.RoundTrip(r)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		return answer{Response: resp}.hit(), nil
+	}
+	if _, err := trip("GET"); err != nil {
+		t.Fatal(err)
+	}
+	if hit, err := trip("GET"); err != nil || !hit {
+		t.Fatal("a response is not kept", err)
+	}
+	if _, err := trip("PUT"); !errors.Is(err, down) {
+		t.Fatal(err)
+	}
+	if hit, err := trip("GET"); err != nil || hit {
+		t.Errorf("served from before a PUT whose outcome is unknown (%v)", err)
+	}
 }
