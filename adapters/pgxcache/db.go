@@ -67,6 +67,11 @@ func (db *DB) TouchRows(ctx context.Context, table string, keys ...any) error {
 	return db.engine.TouchRows(ctx, table, keys...)
 }
 
+// TouchChanges is [DB.Touch] for the changes of one transaction as the server's log tells them; package pgfollow calls it.
+func (db *DB) TouchChanges(ctx context.Context, changes []sqlengine.Change, told sqlengine.Told) error {
+	return db.engine.TouchChanges(ctx, changes, told)
+}
+
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
 // database by other ways. Tables are named as for [DB.Touch]; a view stands for what it reads.
 func (db *DB) Names(ctx context.Context, tables ...string) ([]invalidate.Name, error) {

@@ -101,6 +101,12 @@ func (c *Connector) TouchRows(ctx context.Context, table string, keys ...any) er
 	return c.engine.TouchRows(ctx, table, keys...)
 }
 
+// TouchChanges is [Connector.Touch] for the changes of one transaction as the server's log tells them; package pgfollow
+// calls it.
+func (c *Connector) TouchChanges(ctx context.Context, changes []sqlengine.Change, told sqlengine.Told) error {
+	return c.engine.TouchChanges(ctx, changes, told)
+}
+
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the
 // database by other ways. Tables are named as for [Connector.Touch]; a view stands for what it reads.
 func (c *Connector) Names(ctx context.Context, tables ...string) ([]invalidate.Name, error) {

@@ -229,7 +229,7 @@ var postgresRules = map[string]string{"c": "CASCADE", "n": "SET NULL", "d": "SET
 func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 	rows, err := q.Query(ctx, `SELECT fn.nspname, f.relname, tn.nspname, t.relname, e.updates, e.deletes FROM (
 		SELECT confrelid AS a, conrelid AS b, confupdtype::text AS updates, confdeltype::text AS deletes FROM pg_constraint WHERE contype = 'f'
-		UNION SELECT inhparent, inhrelid, '', '' FROM pg_inherits UNION SELECT inhrelid, inhparent, '', '' FROM pg_inherits) e
+		UNION SELECT inhparent, inhrelid, '', 'down' FROM pg_inherits UNION SELECT inhrelid, inhparent, '', 'up' FROM pg_inherits) e
 		JOIN pg_class f ON f.oid = e.a JOIN pg_namespace fn ON fn.oid = f.relnamespace
 		JOIN pg_class t ON t.oid = e.b JOIN pg_namespace tn ON tn.oid = t.relnamespace
 		WHERE f.relkind IN ('r', 'p', 'f') AND t.relkind IN ('r', 'p', 'f') AND f.relpersistence <> 't' ORDER BY 1, 2, 3, 4, 5, 6`)
@@ -238,7 +238,11 @@ func (postgres) edges(ctx context.Context, q Querier, in *raw) error {
 	}
 	for _, r := range rows {
 		if r[4] == "" { // of a row that goes to another partition, one sees an INSERT and the other a DELETE
-			in.falls = append(in.falls, edge{r[0], r[1], r[2], r[3], allVerbs, allVerbs})
+			does := allVerbs | truncates
+			if r[5] == "up" {
+				does |= seen
+			}
+			in.falls = append(in.falls, edge{r[0], r[1], r[2], r[3], allVerbs | truncates, does})
 			continue
 		}
 		in.falls = append(in.falls, foreignKey(r[0], r[1], r[2], r[3], postgresRules[r[4]], postgresRules[r[5]])...)
@@ -300,9 +304,9 @@ func (postgres) triggers(ctx context.Context, q Querier, in *raw) error {
 
 // postgresTrigger reads a pg_trigger.tgtype.
 func postgresTrigger(tgtype string) (on verbs, alters bool) {
-	const before, onInsert, onDelete, onUpdate = 1 << 1, 1 << 2, 1 << 3, 1 << 4
+	const before, onInsert, onDelete, onUpdate, onTruncate = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 	bits, _ := strconv.Atoi(tgtype)
-	for bit, v := range map[int]verbs{onInsert: inserts, onDelete: deletes, onUpdate: updates} {
+	for bit, v := range map[int]verbs{onInsert: inserts, onDelete: deletes, onUpdate: updates, onTruncate: truncates} {
 		if bits&bit != 0 {
 			on |= v
 		}

@@ -182,7 +182,7 @@ func (e *Engine) Touch(ctx context.Context, tables ...string) error {
 			return err
 		}
 		for _, r := range found {
-			fall, _ := cat.items(r, allVerbs|overrides)
+			fall, _ := cat.items(r, cat.blind(allVerbs))
 			items = append(items, fall...)
 		}
 	}
@@ -220,23 +220,33 @@ func (cat *catalog) items(r *relation, v verbs) (items []string, others bool) {
 
 // rows are what falls with a write to rows of r; without keys they are new ones.
 func (cat *catalog) rows(r *relation, keys []any) []string {
-	does := allVerbs | overrides
+	does := allVerbs
 	if len(keys) == 0 {
 		does = inserts
 	}
-	items, others := cat.items(r, does)
-	if others || r.key.kind == noKey {
+	items, others := cat.items(r, cat.blind(does))
+	if others {
 		return items
+	}
+	named := r.rows(keys)
+	return append(slices.DeleteFunc(items, func(it string) bool { return it == r.tag() }), named...)
+}
+
+// rows are what falls with changes to these rows of r, and with added ones: all of it where they cannot be told apart.
+func (r *relation) rows(keys []any) []string {
+	whole := []string{r.tag()}
+	if r.key.kind == noKey {
+		return whole
 	}
 	named := []string{someRows(r.tag())}
 	for _, k := range keys {
 		row := RowOf(k)
 		if row.kind != r.key.kind {
-			return items
+			return whole
 		}
 		named = append(named, oneRow(r.tag(), row))
 	}
-	return append(slices.DeleteFunc(items, func(it string) bool { return it == r.tag() }), named...)
+	return named
 }
 
 // Names are what a value built from these tables must depend on, for invalidate.DependOn in loads that read the

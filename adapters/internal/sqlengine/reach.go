@@ -12,6 +12,8 @@ const (
 	rekeys        // one that may
 	deletes
 	overrides // in SQLite OR REPLACE, which goes for what triggers do as well
+	truncates // TRUNCATE, as a log of changes tells it: a statement that does it is not followed, it changes anything
+	seen      // no change of the table's own, but one of an heir's or a partition's rows, which reads of the table show
 
 	updates  = edits | rekeys
 	allVerbs = inserts | updates | deletes
@@ -30,6 +32,14 @@ func verbNamed(verb string) verbs {
 	return allVerbs
 }
 
+// blind is v where the statement is not known that did it.
+func (cat *catalog) blind(v verbs) verbs {
+	if cat.dialect.Name() == "sqlite" {
+		v |= overrides
+	}
+	return v
+}
+
 // edge is what else a write changes: a write to from of the kinds on makes changes to to of the kinds as.
 type edge struct {
 	fromSchema, from, toSchema, to string
@@ -37,8 +47,9 @@ type edge struct {
 }
 
 // foreignKey are the edges of a foreign key: from is the table that it refers to, to the one that has it. Its rules are
-// named as the standard has them.
-func foreignKey(fromSchema, from, toSchema, to, onUpdate, onDelete string) (edges []edge) {
+// named as the standard has them; TRUNCATE ... CASCADE asks for none.
+func foreignKey(fromSchema, from, toSchema, to, onUpdate, onDelete string) []edge {
+	edges := []edge{{fromSchema, from, toSchema, to, truncates, allVerbs | truncates}}
 	if acts(onUpdate) {
 		edges = append(edges, edge{fromSchema, from, toSchema, to, rekeys, updates})
 	}
@@ -172,8 +183,10 @@ func (cat *catalog) verbs(tokens []token, named []*relation) verbs {
 		case t.text == "delete":
 			v |= deletes
 		case t.text == "replace" && i+1 < len(tokens) && tokens[i+1].is("("): // the function
-		case t.text == "replace":
+		case t.text == "replace" && cat.dialect.Name() == "sqlite":
 			return allVerbs | overrides
+		case t.text == "replace": // of MySQL, which takes away what is in the new row's place
+			v |= inserts | deletes
 		case t.text == "merge", t.text == "copy":
 			return allVerbs
 		}

@@ -16,6 +16,7 @@ func blog(d Dialect) *catalog {
 		{schema: "b", name: "odd", key: key, referred: []string{"größe"}}, {schema: "b", name: "people", isView: true, view: "SELECT * FROM users"},
 		{schema: "b", name: "stamped", key: key, referred: []string{"id"}}, {schema: "b", name: "stamps", key: key},
 		{schema: "b", name: "ledger", key: key},
+		{schema: "b", name: "root", key: key}, {schema: "b", name: "leaf", key: key}, {schema: "b", name: "leaf2", key: key},
 	}, triggers: []rawTrigger{
 		{schema: "b", table: "ledger", on: updates, body: "BEGIN DELETE FROM kept; END"},
 		{schema: "b", table: "posts", on: deletes, body: "BEGIN UPDATE counts SET n = n - 1; END"},
@@ -31,6 +32,10 @@ func blog(d Dialect) *catalog {
 		foreignKey("b", "comments", "b", "comments", "", "CASCADE"),
 		foreignKey("b", "odd", "b", "mails", "CASCADE", ""),
 		foreignKey("b", "stamped", "b", "stamps", "CASCADE", ""))
+	for _, leaf := range []string{"leaf", "leaf2"} {
+		in.falls = append(in.falls, edge{"b", "root", "b", leaf, allVerbs | truncates, allVerbs | truncates},
+			edge{"b", leaf, "b", "root", allVerbs | truncates, allVerbs | truncates | seen})
+	}
 	return newCatalog(d, in, &Options{})
 }
 
@@ -78,19 +83,7 @@ func TestReach(t *testing.T) {
 		cat := blog(Postgres())
 		st := cat.analyse(sql)
 		st = st.About(st.Rows(0, nil))
-		var got []string
-		for _, it := range st.written {
-			switch table, row, single := strings.Cut(strings.TrimPrefix(it, "b."), rowMark); {
-			case !single:
-				got = append(got, table+"*")
-			case row == "":
-				got = append(got, table)
-			}
-		}
-		wanted := strings.Fields(want)
-		slices.Sort(wanted)
-		slices.Sort(got)
-		if !slices.Equal(got, wanted) {
+		if got, wanted := asWritten(st.written), sorted(want); !slices.Equal(got, wanted) {
 			t.Errorf("%s\nreaches %q, want %q", sql, got, wanted)
 		}
 	}
@@ -98,7 +91,7 @@ func TestReach(t *testing.T) {
 
 // What a trigger's definition says of when it runs.
 func TestTriggerEvents(t *testing.T) {
-	for tgtype, want := range map[string]verbs{"5": inserts, "9": deletes, "17": updates, "21": inserts | updates, "33": 0, "29": allVerbs} {
+	for tgtype, want := range map[string]verbs{"5": inserts, "9": deletes, "17": updates, "21": inserts | updates, "33": truncates, "29": allVerbs} {
 		if on, alters := postgresTrigger(tgtype); on != want || alters {
 			t.Errorf("%s runs on %b, %t", tgtype, on, alters)
 		}
@@ -118,4 +111,89 @@ func TestTriggerEvents(t *testing.T) {
 			t.Errorf("%s runs on %b, want %b", sql, got, want)
 		}
 	}
+}
+
+// MySQL's REPLACE takes away and adds, and leaves alone what follows an update; who does not know the statement reckons
+// with OR REPLACE in SQLite, where it goes for triggers too, and nowhere else. (Seen to fail with each taken for allVerbs and
+// overrides.)
+func TestReplaceVerbs(t *testing.T) {
+	for _, c := range []struct {
+		dialect        Dialect
+		replace, blind verbs
+	}{
+		{Postgres(), inserts | deletes, allVerbs}, {MySQL(), inserts | deletes, allVerbs},
+		{SQLite(), allVerbs | overrides, allVerbs | overrides},
+	} {
+		cat := blog(c.dialect)
+		tokens, _ := lex("REPLACE INTO ledger (id) VALUES (7)", c.dialect.syntax())
+		if got := cat.verbs(tokens, nil); got != c.replace {
+			t.Errorf("in %s REPLACE is %b, want %b", c.dialect.Name(), got, c.replace)
+		}
+		if got := cat.blind(allVerbs); got != c.blind {
+			t.Errorf("in %s what is not known is %b, want %b", c.dialect.Name(), got, c.blind)
+		}
+	}
+}
+
+// What a log tells of a table's rows falls on these rows, and beside them on what a change of its kind may reach and nobody
+// tells of. (Seen to fail with each case in heard and does taken out.)
+func TestHeard(t *testing.T) {
+	of := func(tables ...string) Told {
+		return Told{Of: func(_, table string) bool { return slices.Contains(tables, table) }}
+	}
+	kept := map[string]bool{"id": true, "email": true}
+	for _, c := range []struct {
+		table string
+		c     Change
+		told  Told
+		want  string
+	}{
+		{"users", Change{Inserted: true}, Told{}, "users"},
+		{"users", Change{Updated: true, Kept: kept}, Told{}, "users"},
+		{"users", Change{Updated: true, Kept: kept, Whole: true}, Told{}, "users*"},
+		{"users", Change{Updated: true, Kept: map[string]bool{"id": true}}, Told{}, "users mails* posts*"},
+		{"users", Change{Updated: true, Kept: map[string]bool{"id": false, "email": true}}, Told{}, "users mails* posts*"},
+		{"users", Change{Updated: true}, of("users", "posts"), "users mails*"},
+		{"users", Change{Deleted: true}, Told{}, "users counts* mails* posts*"},
+		{"users", Change{Deleted: true}, of("users", "posts", "mails"), "users counts*"},
+		{"users", Change{Deleted: true}, of("users", "counts", "posts", "mails"), "users"},
+		{"users", Change{Truncated: true, Whole: true}, of("users", "counts", "posts", "mails"), "** #catalog* kept* users*"},
+		{"posts", Change{Deleted: true, Keys: []any{int64(1)}}, of("counts"), "posts"},
+		{"comments", Change{Deleted: true}, Told{}, "comments*"},
+		{"comments", Change{Deleted: true}, of("comments"), "comments"},
+		{"kept", Change{Deleted: true}, of("kept"), "** #catalog* kept"},
+		{"kept", Change{Deleted: true}, Told{Of: of("kept").Of, All: true}, "#catalog* kept"},
+		{"leaf", Change{Inserted: true}, of("leaf", "root", "leaf2"), "leaf* root*"},
+		{"leaf", Change{Inserted: true}, of("leaf", "root"), "leaf* root* leaf2*"},
+		{"root", Change{Inserted: true, Whole: true}, of("leaf", "root", "leaf2"), "root*"},
+		{"root", Change{Inserted: true, Whole: true}, of("root"), "leaf* leaf2* root*"},
+	} {
+		cat := blog(Postgres())
+		if got, want := asWritten(cat.heard(cat.exactly("b", c.table), c.c, c.told)), sorted(c.want); !slices.Equal(got, want) {
+			t.Errorf("%s %+v\nfalls on %q, want %q", c.table, c.c, got, want)
+		}
+	}
+	if blog(Postgres()).exactly("b", "Users") != nil {
+		t.Error("another table was taken for it")
+	}
+}
+
+// asWritten are items for people: a star after a table is the whole of it, else it is rows of it.
+func asWritten(items []string) (said []string) {
+	for _, it := range items {
+		switch table, row, single := strings.Cut(strings.TrimPrefix(it, "b."), rowMark); {
+		case !single:
+			said = append(said, table+"*")
+		case row == "":
+			said = append(said, table)
+		}
+	}
+	slices.Sort(said)
+	return said
+}
+
+func sorted(words string) []string {
+	w := strings.Fields(words)
+	slices.Sort(w)
+	return w
 }
