@@ -29,7 +29,8 @@
 //
 // Written are also the tables that the database changes after a write of this kind: by foreign keys, partitions and
 // triggers. A rule ON DELETE follows what may delete, a rule ON UPDATE what may change a column that is referred to, a
-// trigger the events that it is for.
+// trigger the events that it is for. Of a write that was announced by [Connector.Touch] it is not known what it did: it counts
+// as one of every kind.
 //
 // A writer that dies leaves its marks. Past their lease they are suspect, not clean: they go when the database says
 // that the writer's session has ended (an advisory lock in PostgreSQL, GET_LOCK in MySQL, the write lock in SQLite),
@@ -73,7 +74,8 @@
 // before. What is left to you:
 //
 //   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
-//     package outbox by a table that triggers write, both a moment after their commit.
+//     and of what followed from them, row by row; package outbox by a table that triggers write; both a moment after their
+//     commit.
 //   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers and
 //     functions; until then rows may fall by a primary key that is another column by now. A table made anew (TRUNCATE,
 //     VACUUM FULL, REFRESH) counts as DDL, which empties memory. In MySQL without the PROCESS privilege tables made within

@@ -12,10 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// mark is a position in the WAL: all that was committed before at lies before it.
+// mark is a position in the WAL: all that was committed before at lies before it, and pub tells of it. A mark without a
+// publication says that the server cannot be asked.
 type mark struct {
 	at  time.Time
 	lsn uint64
+	pub *publication
 }
 
 // Staleness is the bound of what is not yet announced: every change that was committed that long ago, or earlier, has
@@ -28,9 +30,9 @@ func (f *Follower) Staleness() time.Duration {
 	return math.MaxInt64
 }
 
-// gauge asks every Options.Every where the WAL ends, on a connection of its own, until ctx ends.
-func (s *session) gauge(ctx context.Context) {
-	var conn *pgconn.PgConn
+// gauge asks every Options.Every where the WAL ends and what is told of, on conn and then on others, until ctx ends. pub is
+// what conn said before.
+func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publication) {
 	defer func() {
 		if conn != nil {
 			hangUp(conn)
@@ -38,47 +40,47 @@ func (s *session) gauge(ctx context.Context) {
 	}()
 	failed := false
 	for {
-		m, err := s.ask(ctx, &conn)
-		switch {
-		case err == nil:
-			s.asked.Store(m)
-		case !failed && ctx.Err() == nil:
-			s.f.opts.Logger.Warn("freshet: pgfollow: the lag is not known", "error", err)
-		}
-		failed = err != nil
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(s.f.opts.Every):
 		}
+		m, err := s.ask(ctx, &conn, pub)
+		switch {
+		case err == nil:
+			pub = m.pub
+		case !failed && ctx.Err() == nil:
+			s.f.opts.Logger.Warn("freshet: pgfollow: the lag is not known", "error", err)
+		}
+		failed = err != nil
+		s.asked.Store(m)
 	}
 }
 
 // ask asks once; it dials where there is no connection.
-func (s *session) ask(ctx context.Context, conn **pgconn.PgConn) (m *mark, err error) {
+func (s *session) ask(ctx context.Context, conn **pgconn.PgConn, pub *publication) (m *mark, err error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	if *conn == nil {
-		config := s.f.config.Copy()
-		config.RuntimeParams = maps.Clone(config.RuntimeParams)
-		delete(config.RuntimeParams, "replication")
-		if *conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
-			return nil, err
+		if *conn, err = s.f.dial(ctx); err != nil {
+			return &mark{}, err
 		}
 	}
 	m = &mark{at: time.Now()}
-	// The end of what is written, flushed or not: what commits asynchronously can be read before it is flushed.
-	results, err := (*conn).Exec(ctx, "SELECT pg_current_wal_insert_lsn()").ReadAll()
-	if err != nil {
+	if m.lsn, m.pub, err = readPublication(ctx, *conn, s.f.opts.Publication, pub); err != nil {
 		hangUp(*conn)
 		*conn = nil
-		return nil, err
+		return &mark{}, err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return nil, fmt.Errorf("pg_current_wal_insert_lsn() gave %d results", len(results))
-	}
-	m.lsn, err = position(string(results[0].Rows[0][0]))
-	return m, err
+	return m, nil
+}
+
+// dial makes a connection for questions.
+func (f *Follower) dial(ctx context.Context) (*pgconn.PgConn, error) {
+	config := f.config.Copy()
+	config.RuntimeParams = maps.Clone(config.RuntimeParams)
+	delete(config.RuntimeParams, "replication")
+	return pgconn.ConnectConfig(ctx, config)
 }
 
 // position reads a pg_lsn, "16/B374D848".
@@ -97,13 +99,44 @@ func position(s string) (uint64, error) {
 
 // prove compares where we are with where the WAL ended when it was asked. waits is true while we are not there: the
 // server tells how far it is when it is asked to.
-func (s *session) prove() (waits bool) {
+func (s *session) prove(ctx context.Context) (waits bool) {
+	if m := s.asked.Swap(nil); m != nil {
+		if s.believe(ctx, m.pub); m.pub != nil {
+			s.latest = m
+		}
+	}
 	if s.pending == nil {
-		s.pending = s.asked.Swap(nil)
+		s.pending, s.latest = s.latest, nil
 	}
 	if s.pending != nil && s.at >= s.pending.lsn && !s.unsaid {
 		s.f.proven.Store(&s.pending.at)
 		s.pending = nil
 	}
 	return s.pending != nil
+}
+
+// believe takes up what the server says of the publication. Where what it said before may have ceased to be so, changes may
+// have been told that fell on too little: then everything falls, before any of them counts as announced.
+func (s *session) believe(ctx context.Context, pub *publication) {
+	s.blind = pub == nil
+	if s.blind || pub == s.pub {
+		return
+	}
+	if !pub.extends(s.pub) && s.f.cache.Touch(ctx) != nil {
+		s.unsaid = true
+	}
+	s.pub, s.from = pub, pub.from
+}
+
+// trusts reports whether the publication is known of the transaction that is being sent: it began when what is known of it
+// was so already. Numbers go round.
+func (s *session) trusts() bool {
+	if s.blind {
+		return false
+	}
+	since := int32(s.xid - s.from)
+	if since > 1<<30 {
+		s.from = s.xid - 1<<30
+	}
+	return since >= 0
 }

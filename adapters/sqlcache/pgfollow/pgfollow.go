@@ -8,10 +8,23 @@
 // # What happens to one change
 //
 // Somebody commits. The server sends what the transaction changed; the follower notes the tables, of few changes the rows
-// by their primary keys, and at the commit's end touches them in every process, cascades and partitions included. One
-// follower for all processes is enough, two survive the loss of one. A change is heard after it is committed: rows of
-// foreign writers are as old as the replication's lag, of which [Follower.Staleness] is a bound, plus
-// sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+// by their primary keys, and at the commit's end touches them in every process. One follower for all processes is enough,
+// two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
+// replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+//
+// What foreign keys and triggers changed the server sends as well. So where all tables are published a change falls on no
+// more than was changed. What it may have changed and nobody tells of falls with it, the whole table: one that is not in the
+// publication, or with a row filter, is not logged, or is a foreign table, a materialized view, a partition with
+// publish_via_partition_root; and any table where the publication leaves out some of insert, update, delete and truncate.
+// Of an UPDATE the server says whether columns of the replica identity were changed; of others that foreign keys refer to
+// it does not, unless the identity is FULL. After a trigger that is not understood everything falls, unless each table and
+// materialized view of the database is told of.
+//
+// The publication may be altered, and tables made or dropped. It is asked for again every Options.Every, and where what was
+// told is told no more everything falls once; until then a change may fall on too little, and does not count as announced for
+// [Follower.Staleness]. A transaction that was begun before is thought to be told of in nothing beside its own rows. Releases
+// of PostgreSQL before 13.21, 14.18, 15.13, 16.9 and 17.5 may forget to tell of an added table: there nothing is thought to
+// be told of any more, once the publication has been altered, until the follower connects again.
 //
 // The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
 // followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and
@@ -32,6 +45,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
 // Options for [Follow].
@@ -39,7 +54,7 @@ type Options struct {
 	DSN         string        // of the primary, as pgconn.ParseConfig reads it
 	Publication string        // default "freshet"
 	Retry       time.Duration // pause before another try after a failure; default 1s
-	Every       time.Duration // how often the lag is measured, see Follower.Staleness; default 1s
+	Every       time.Duration // how often the lag is measured and the publication read, see Follower.Staleness; default 1s
 	Logger      *slog.Logger  // nil: silent
 }
 
@@ -61,7 +76,7 @@ func (o *Options) Validate() error {
 // Toucher is what announces changes: a *sqlcache.Connector or a *pgxcache.DB of the database.
 type Toucher interface {
 	Touch(ctx context.Context, tables ...string) error
-	TouchRows(ctx context.Context, table string, keys ...any) error
+	TouchChanges(ctx context.Context, changes []sqlengine.Change, told sqlengine.Told) error
 }
 
 // Follower follows one database. Its methods may be called from any goroutine.
@@ -134,7 +149,7 @@ func (f *Follower) run(ctx context.Context, s *session) {
 		if s != nil {
 			err := s.follow(ctx)
 			f.following.Store(false)
-			s.close()
+			hangUp(s.conn)
 			if ctx.Err() == nil {
 				f.opts.Logger.Warn("freshet: pgfollow: lost the server", "error", err)
 			}
@@ -155,23 +170,36 @@ func (f *Follower) run(ctx context.Context, s *session) {
 type session struct {
 	f       *Follower
 	conn    *pgconn.PgConn
-	tables  map[uint32]table     // by the relation's id, as the server told
-	changed map[string]changes   // in the transaction that is being sent, by table
-	at      uint64               // position in the WAL up to which all is announced
-	unsaid  bool                 // but for what could not be
-	asked   atomic.Pointer[mark] // where the WAL ended, by gauge
-	pending *mark                // not reached yet
+	asker   *pgconn.PgConn         // a plain one, for gauge
+	pub     *publication           // as it was last known
+	blind   bool                   // it is not known any more
+	from    uint32                 // transactions that began later have all been told by pub
+	tables  map[uint32]*table      // by the relation's id, as the server told
+	xid     uint32                 // of the transaction that is being sent
+	changed map[[2]string]*changes // in it, by schema and name of the table
+	at      uint64                 // position in the WAL up to which all is announced
+	unsaid  bool                   // but for what could not be
+	asked   atomic.Pointer[mark]   // where the WAL ended, by gauge
+	pending *mark                  // not reached yet
+	latest  *mark                  // the next to be
 }
 
-// open agrees with the server on a stream, and then makes everything fall: what was committed before is not in it.
+// open agrees with the server on a stream, and then makes everything fall: what was committed before is not in it. What is
+// published is asked first, so that the stream's transactions began later.
 func (f *Follower) open(ctx context.Context) (*session, error) {
-	conn, err := pgconn.ConnectConfig(ctx, f.config)
-	if err != nil {
-		return nil, fmt.Errorf("pgfollow: %w", err)
-	}
-	s := &session{f: f, conn: conn, tables: map[uint32]table{}, changed: map[string]changes{}}
+	s := &session{f: f, tables: map[uint32]*table{}, changed: map[[2]string]*changes{}}
 	slot := "freshet_" + strings.ToLower(rand.Text()[:16])
-	err = s.exec(ctx, "CREATE_REPLICATION_SLOT "+slot+" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+	var err error
+	if s.asker, err = f.dial(ctx); err == nil {
+		_, s.pub, err = readPublication(ctx, s.asker, f.opts.Publication, nil)
+	}
+	if err == nil {
+		s.from = s.pub.from
+		s.conn, err = pgconn.ConnectConfig(ctx, f.config)
+	}
+	if err == nil {
+		err = s.exec(ctx, "CREATE_REPLICATION_SLOT "+slot+" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+	}
 	if err == nil {
 		err = s.start(ctx, "START_REPLICATION SLOT "+slot+" LOGICAL 0/0 (proto_version '1', publication_names '\""+f.opts.Publication+"\"')")
 	}
@@ -179,7 +207,12 @@ func (f *Follower) open(ctx context.Context) (*session, error) {
 		err = f.cache.Touch(ctx)
 	}
 	if err != nil {
-		s.close()
+		if s.asker != nil {
+			hangUp(s.asker)
+		}
+		if s.conn != nil {
+			hangUp(s.conn)
+		}
 		return nil, fmt.Errorf("pgfollow: %w", err)
 	}
 	f.following.Store(true)
@@ -214,10 +247,6 @@ func (s *session) start(ctx context.Context, command string) error {
 	}
 }
 
-func (s *session) close() {
-	hangUp(s.conn)
-}
-
 func hangUp(conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -236,11 +265,11 @@ func (s *session) follow(ctx context.Context) error {
 	var gauging sync.WaitGroup
 	defer gauging.Wait()
 	defer end()
-	gauging.Go(func() { s.gauge(ctx) })
+	gauging.Go(func() { s.gauge(ctx, s.asker, s.pub) })
 	tick := min(statusEvery, s.f.opts.Every)
 	next, heard, told := time.Now().Add(tick), time.Now(), time.Now()
 	for {
-		waits := s.prove()
+		waits := s.prove(ctx)
 		if now := time.Now(); now.After(next) {
 			if now.Sub(heard) > silence {
 				return errors.New("the server has fallen silent")

@@ -210,7 +210,8 @@ func FuzzChange(f *testing.F) {
 		if len(b) > 0 && b[0] == 'C' {
 			return // asks the cache
 		}
-		s := &session{tables: map[uint32]table{1: {name: "public.a", kind: int4Type}}, changed: map[string]changes{}}
+		a := &table{schema: "public", name: "a", identity: 'd', columns: []column{{name: "id", kind: int4Type, told: true}}}
+		s := &session{tables: map[uint32]*table{1: a}, changed: map[[2]string]*changes{}}
 		s.change(context.Background(), b)
 	})
 }
