@@ -35,7 +35,7 @@ radians sin sinh sqrt tan tanh trunc cast
 json jsonb json_array jsonb_array json_array_length json_error_position json_extract jsonb_extract json_insert
 jsonb_insert json_object jsonb_object json_patch jsonb_patch json_pretty json_remove jsonb_remove json_replace
 jsonb_replace json_set jsonb_set json_type json_valid json_quote json_group_array jsonb_group_array json_group_object
-jsonb_group_object json_each json_tree jsonb_each jsonb_tree generate_series
+jsonb_group_object json_each json_tree jsonb_each jsonb_tree generate_series unistr unistr_quote subtype
 `)
 
 var sqliteFickle = fields(`
@@ -72,31 +72,38 @@ func (sqlite) session(ctx context.Context, q Querier, _ Session) (Session, error
 	if len(rows) > 0 && rows[0][0] == "1" {
 		s.unfit = "it reads what is not committed"
 	}
-	s.same, err = sqliteFiles(ctx, q)
+	// Temporary tables hide others from their connection alone. That LIKE heeds the case cannot be asked otherwise.
+	rows, err = q.Query(ctx, "SELECT count(*), 'a' LIKE 'A' FROM sqlite_temp_master WHERE type IN ('table', 'view')")
+	if err != nil {
+		return s, err
+	}
+	if rows[0][0] != "0" {
+		s.unfit = "the session has temporary tables"
+	}
+	files, err := sqliteFiles(ctx, q)
+	for _, f := range files {
+		s.same += f[0] + "=" + f[1] + ";"
+	}
+	s.same += "like=" + rows[0][1]
 	return s, err
 }
 
-// sqliteFiles lists the files of a connection, "" for one in memory.
-func sqliteFiles(ctx context.Context, q Querier) (string, error) {
-	rows, err := q.Query(ctx, "SELECT name, file FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq")
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for _, r := range rows {
-		b.WriteString(r[0] + "=" + r[1] + ";")
-	}
-	return b.String(), nil
+// sqliteFiles are the databases of a connection by name, main first, and their files, "" for one in memory.
+func sqliteFiles(ctx context.Context, q Querier) ([][]string, error) {
+	return q.Query(ctx, "SELECT name, file FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq")
 }
 
 func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
-	in := &raw{}
+	s, err := sqlite{}.session(ctx, q, Session{})
+	if err != nil {
+		return nil, err
+	}
+	in := &raw{same: s.same}
 	files, err := sqliteFiles(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	in.same = files
-	file := strings.TrimSuffix(strings.TrimPrefix(files, "main="), ";")
+	file := files[0][1]
 	if file == "" {
 		in.scope = memoryScope + rand.Text()
 	} else {
@@ -143,8 +150,28 @@ func (sqlite) load(ctx context.Context, q Querier) (*raw, error) {
 		in.relations = append(in.relations, rawRelation{schema: "main", name: name, unkept: "a system table",
 			flushes: "a system table"})
 	}
+	for _, f := range files[1:] {
+		rows, err := q.Query(ctx, `SELECT name FROM "`+strings.ReplaceAll(f[0], `"`, `""`)+`".sqlite_master WHERE type IN ('table', 'view') ORDER BY 1`)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			in.relations = append(in.relations, rawRelation{schema: f[0], name: r[0], unkept: "a table of an attached database",
+				flushes: "a table of an attached database"})
+		}
+	}
 	if err := sqliteKeys(ctx, q, in); err != nil {
 		return nil, err
+	}
+	// What a program has put in the place of a function of SQLite's own.
+	rows, err = q.Query(ctx, "SELECT DISTINCT name FROM pragma_function_list WHERE NOT builtin ORDER BY 1")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if sqlitePure[fold(r[0])] {
+			in.functions = append(in.functions, rawFunction{name: r[0], purity: anything, own: true})
+		}
 	}
 	rows, err = q.Query(ctx, `SELECT m.name, f."table", f.on_update, f.on_delete, coalesce(f."to", '') FROM sqlite_master m,
 		pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY 1, 2`)
