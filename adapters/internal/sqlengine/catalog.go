@@ -19,6 +19,7 @@ type raw struct {
 	triggers  []rawTrigger
 	functions []rawFunction
 	hazards   []rawHazard
+	seasonal  bool   // there is a time with a zone: which hour it is elsewhere goes by today's date
 	danger    string // why nothing at all can be told; "" when it can
 }
 
@@ -30,6 +31,7 @@ type rawRelation struct {
 	flushes      string // why a write to it may change anything
 	atOnce       bool   // what is written to it cannot be rolled back
 	policy       string // what its policies ask at every use of it
+	computed     string // expressions of its columns that are not stored
 	key          rowKey
 	mixes        bool     // a write of one kind may be one of all kinds, to any of the rows
 	referred     []string // the columns that foreign keys refer to
@@ -72,6 +74,7 @@ type catalog struct {
 	aggregates  map[string]bool
 	hazards     map[string]bool
 	danger      string
+	seasonal    bool
 	harmless    map[string]bool // Options.ReadOnlyFunctions
 	arcs        map[*relation][]arc
 }
@@ -79,7 +82,7 @@ type catalog struct {
 // relation is a table or a view.
 type relation struct {
 	schema, name string
-	def          string
+	def          string // of a view, or of a table's computed columns
 	isView       bool
 	unkept       string
 	viewFlushes  bool // reading it runs functions that may write anything
@@ -114,7 +117,7 @@ var printSeed = maphash.MakeSeed()
 
 func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	cat := &catalog{
-		dialect: d, scope: in.scope, same: in.same, danger: in.danger, byName: map[string][]*relation{},
+		dialect: d, scope: in.scope, same: in.same, danger: in.danger, seasonal: in.seasonal, byName: map[string][]*relation{},
 		functions: map[string]rawFunction{}, attributes: map[string]bool{}, aggregates: map[string]bool{}, hazards: map[string]bool{},
 		print: maphash.String(printSeed, fmt.Sprintf("%+v", *in)),
 	}
@@ -159,7 +162,7 @@ func newCatalog(d Dialect, in *raw, opts *Options) *catalog {
 	var list []*relation
 	at := map[[2]string]*relation{}
 	for _, r := range in.relations {
-		rel := &relation{schema: r.schema, name: r.name, def: r.view, isView: r.isView, unkept: r.unkept,
+		rel := &relation{schema: r.schema, name: r.name, def: cmpOr(r.view, r.computed), isView: r.isView, unkept: r.unkept,
 			flushes: cmpOr(r.flushes, columns[[2]string{r.schema, r.name}]), atOnce: r.atOnce, policy: r.policy, key: r.key,
 			mixes: r.mixes, referred: map[string]bool{}, unsettled: r.unsettled}
 		for _, column := range r.referred {
@@ -189,6 +192,11 @@ func (cat *catalog) expand(r *relation) {
 	defer func() { r.expanding, r.expanded = false, true }()
 	if !r.isView {
 		r.bases = []*relation{r}
+		if tokens, doubt := lex(r.def, cat.dialect.syntax()); doubt != "" {
+			r.unkept = cmpOr(r.unkept, "a computed column that is not understood: "+doubt)
+		} else if f := scan(tokens, cat); f.worst > pure || f.fickle {
+			r.unkept = cmpOr(r.unkept, "a computed column: "+f.why+" is not the same at every call")
+		}
 		if why := cat.policed(r); why != "" {
 			r.unkept, r.viewFlushes, r.flushes = why, true, cmpOr(r.flushes, why)
 		}

@@ -2,6 +2,7 @@ package sqlengine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -38,18 +39,44 @@ st_x st_y std stddev stddev_pop stddev_samp str_to_date strcmp subdate substr su
 time time_format time_to_sec timediff timestamp timestampadd timestampdiff to_base64 to_days to_seconds trim truncate
 ucase uncompress uncompressed_length unhex upper uuid_to_bin bin_to_uuid is_uuid values var_pop var_samp variance week
 weekday weekofyear weight_string year yearweek any_value natural_sort_key
+add_months charset chr column_add column_check column_create column_delete column_exists column_get column_json column_list crc32c
+decode encode format_bytes format_pico_time is_ipv4 is_ipv4_compat is_ipv4_mapped is_ipv6 json_array_intersect
+json_key_value json_object_filter_keys json_object_to_array json_schema_valid json_schema_validation_report
+json_storage_free json_unquote lengthb name_const rownum string_to_vector to_char to_vector updatexml vec_distance
+vec_distance_cosine vec_distance_euclidean vec_fromtext vec_totext vector_dim vector_to_string
 `)
+
+// mysqlShapes are those of spatial data, most of which have a name with st_ as well.
+var mysqlShapes = fields(`
+area asbinary astext aswkb aswkt boundary buffer buffer_strategy centroid collect contains convexhull crosses difference
+dimension disjoint distance distance_sphere endpoint envelope equals exteriorring geohash geomcollfromtext geomcollfromwkb
+geometrycollection geomcollection geometrycollectionfromtext geometrycollectionfromwkb geometryfromtext geometryfromwkb
+geometryn geometrytype geomfromgeojson geomfromtext geomfromwkb glength interiorringn intersection intersects isclosed isempty
+isring issimple isvalid latfromgeohash latitude length linefromtext linefromwkb linestring linestringfromtext
+linestringfromwkb longfromgeohash longitude makeenvelope mbrcontains mbrcoveredby mbrcovers mbrdisjoint mbrequal mbrequals
+mbrintersects mbroverlaps mbrtouches mbrwithin mlinefromtext mlinefromwkb mpointfromtext mpointfromwkb mpolyfromtext
+mpolyfromwkb multilinestring multilinestringfromtext multilinestringfromwkb multipoint multipointfromtext
+multipointfromwkb multipolygon multipolygonfromtext multipolygonfromwkb numgeometries numinteriorring numinteriorrings
+numpoints overlaps point pointatdistance pointfromgeohash pointfromtext pointfromwkb pointn pointonsurface polyfromtext
+polyfromwkb polygon polygonfromtext polygonfromwkb relate simplify srid startpoint swapxy symdifference touches transform
+union validate within x y asgeojson frechetdistance hausdorffdistance lineinterpolatepoint lineinterpolatepoints
+`)
+
+// mysqlSchemas are those of MariaDB in which its own functions are.
+var mysqlSchemas = set("mariadb_schema", "oracle_schema", "maxdb_schema")
 
 var mysqlFickle = fields(`
 now sysdate curdate curtime current_date current_time current_timestamp localtime localtimestamp utc_date utc_time
 utc_timestamp unix_timestamp rand random_bytes uuid uuid_short connection_id current_user session_user system_user user
 database schema version found_rows row_count last_insert_id sleep benchmark is_free_lock is_used_lock lastval nextval
-setval master_pos_wait current_role load_file sformat encrypt password sys_guid
+setval master_pos_wait current_role load_file sformat encrypt password old_password des_encrypt des_decrypt sys_guid uuid_v4
+uuid_v7 icu_version ps_current_thread_id ps_thread_id roles_graphml validate_password_strength statement_digest
+statement_digest_text wsrep_last_seen_gtid wsrep_last_written_gtid master_gtid_wait source_pos_wait wait_for_executed_gtid_set
 `)
 
 func (mysql) function(name string, _ *catalog) purity {
 	switch {
-	case mysqlPure[name]:
+	case mysqlPure[name], mysqlShapes[name], mysqlShapes[strings.TrimPrefix(name, "st_")]:
 		return pure
 	case mysqlFickle[name]:
 		return fickle
@@ -62,24 +89,32 @@ func (mysql) function(name string, _ *catalog) purity {
 // mysqlSettings show in answers.
 var mysqlSettings = []string{"sql_mode", "old_mode", "time_zone", "collation_connection", "character_set_client",
 	"character_set_connection", "character_set_results", "lc_time_names", "group_concat_max_len",
-	"div_precision_increment", "default_week_format", "max_sort_length", "sql_auto_is_null", "sql_select_limit"}
+	"div_precision_increment", "default_week_format", "max_sort_length", "block_encryption_mode",
+	"default_regex_flags", "max_recursive_iterations", "standard_compliant_cte", "system_versioning_asof",
+	"character_set_collations", "default_collation_for_utf8mb4"}
 
+const unlimited = "18446744073709551615"
+
+// variables are those that matter, by name. With "cut" among them the session cannot tell more.
 func (mysql) variables(ctx context.Context, q Querier) (map[string]string, error) {
-	rows, err := q.Query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
-		'tx_isolation', 'transaction_isolation', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir',
+	rows, err := q.Query(ctx, "SELECT COALESCE(DATABASE(), ''), CURRENT_USER(), @@sql_select_limit LIMIT 1")
+	if err != nil {
+		return nil, err
+	}
+	v := map[string]string{"database": rows[0][0], "user": rows[0][1]}
+	if limit := rows[0][2]; limit != unlimited {
+		v["cut"] = "sql_select_limit is " + limit + ", which cuts off the catalog too: give a LIMIT instead"
+		return v, nil
+	}
+	rows, err = q.Query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
+		'tx_isolation', 'transaction_isolation', 'sql_auto_is_null', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir',
 		'`+strings.Join(mysqlSettings, "', '")+`')`)
 	if err != nil {
 		return nil, err
 	}
-	v := map[string]string{}
 	for _, r := range rows {
 		v[strings.ToLower(r[0])] = r[1]
 	}
-	rows, err = q.Query(ctx, "SELECT COALESCE(DATABASE(), ''), CURRENT_USER()")
-	if err != nil {
-		return nil, err
-	}
-	v["database"], v["user"] = rows[0][0], rows[0][1]
 	return v, nil
 }
 
@@ -105,10 +140,14 @@ func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, erro
 	}
 	s := Session{same: mysqlSame(v)}
 	switch iso := v["tx_isolation"] + v["transaction_isolation"]; {
+	case v["cut"] != "":
+		s.unfit = v["cut"]
 	case v["read_only"] == "ON":
 		s.unfit = "the server is read_only: a replica"
 	case v["autocommit"] == "OFF":
 		s.unfit = "autocommit is off"
+	case v["sql_auto_is_null"] == "ON":
+		s.unfit = "sql_auto_is_null is on: IS NULL may ask for what the session has inserted"
 	case strings.HasPrefix(iso, "READ-UNCOMMITTED"):
 		s.unfit = "it reads what is not committed"
 	}
@@ -124,6 +163,9 @@ func (d mysql) load(ctx context.Context, q Querier) (*raw, error) {
 	v, err := d.variables(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if v["cut"] != "" {
+		return nil, errors.New(v["cut"])
 	}
 	in := &raw{scope: "mysql:" + mysqlServer(v), same: mysqlSame(v)}
 	const user = `NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')`
@@ -243,19 +285,20 @@ func (mysql) referred(ctx context.Context, q Querier, in *raw) error {
 	for _, r := range rows {
 		columns[[2]string{r[0], r[1]}] = append(columns[[2]string{r[0], r[1]}], r[2])
 	}
-	if rows, err = q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+	if rows, err = q.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS
 		WHERE COALESCE(GENERATION_EXPRESSION, '') <> '' OR EXTRA LIKE '%update%'`); err != nil {
 		return err
 	}
-	moving := map[[2]string]bool{}
+	moving, computed := map[[2]string]bool{}, map[[2]string]string{}
 	for _, r := range rows {
 		at := [2]string{r[0], r[1]}
+		computed[at] += " (" + r[3] + ")"
 		moving[at] = moving[at] || slices.ContainsFunc(columns[at], func(c string) bool { return fold(c) == fold(r[2]) })
 	}
 	for i := range in.relations {
 		r := &in.relations[i]
 		at := [2]string{r.schema, r.name}
-		r.referred = columns[at]
+		r.referred, r.computed = columns[at], computed[at]
 		r.unsettled = moving[at] || r.referred == nil
 	}
 	return nil

@@ -26,16 +26,19 @@ timezone to_timestamp to_date to_number to_tsvector to_tsquery plainto_tsquery p
 ts_headline jsonb_populate_record json_populate_record json_populate_recordset jsonb_populate_recordset json_to_record
 json_to_recordset jsonb_to_record jsonb_to_recordset generate_series make_timestamptz string_agg array_agg quote_literal
 quote_nullable date timestamptz timestamp time timetz interval text date_add date_subtract json_object_agg_strict
-json_agg_strict jsonb_agg_strict
+json_agg_strict jsonb_agg_strict extract overlaps money enum_first enum_last enum_range
 `)
 
 // postgresForms are calls by the grammar alone, without a function of that name.
 var postgresForms = fields(`coalesce nullif greatest least extract overlay position substring trim cast grouping treat
-normalize`)
+normalize xmlelement xmlattributes xmlforest xmlagg xmlconcat xmlparse xmlpi xmlroot xmlserialize xmlexists xmltable json
+json_scalar json_serialize json_object json_array json_arrayagg json_objectagg json_exists json_value json_query json_table`)
 
-var postgresFormsUnkept = fields(`xmlelement xmlforest xmlagg xmlconcat xmlparse xmlpi xmlroot xmlserialize xmlexists
-xmltable json json_scalar json_serialize json_object json_array json_arrayagg json_objectagg json_exists json_value
-json_query json_table merge_action xmlattributes`)
+var postgresFormsUnkept = fields(`merge_action current_time current_timestamp localtime localtimestamp`)
+
+// postgresAdrift are columns and types in which more shows than tables: who has locked a row, the date at which the hour of a
+// zone is reckoned, the names of roles and schemas.
+var postgresAdrift = fields(`xmax cmin cmax timetz regrole regnamespace regcollation aclitem`)
 
 // postgresIdle are volatile and write no table.
 var postgresIdle = fields(`
@@ -102,7 +105,10 @@ const postgresSession = `SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() 
 	current_setting('lc_time'), current_setting('extra_float_digits'), current_setting('bytea_output'),
 	current_setting('xmloption'), current_setting('xmlbinary'), current_setting('transform_null_equals'),
 	current_setting('array_nulls'), current_setting('timezone_abbreviations'),
-	current_setting('standard_conforming_strings'), current_setting('gin_fuzzy_search_limit'))`
+	current_setting('standard_conforming_strings'), current_setting('gin_fuzzy_search_limit'), current_setting('quote_all_identifiers'),
+	coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
+	coalesce(current_setting('pg_trgm.word_similarity_threshold', true), '0.6'),
+	coalesce(current_setting('pg_trgm.strict_word_similarity_threshold', true), '0.5'))`
 
 func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Session, error) {
 	rows, err := q.Query(ctx, postgresSession)
@@ -364,9 +370,16 @@ func (postgres) dangers(ctx context.Context, q Querier, in *raw) error {
 		JOIN pg_language l ON l.oid = p.prolang WHERE o.oid >= 16384
 			AND (l.lanname NOT IN ('c', 'internal') OR o.oprname = '=' AND o.oprleft IN (20, 21, 23, 2950)))::text,
 		(SELECT count(*) FROM pg_cast k JOIN pg_proc p ON p.oid = k.castfunc
-		JOIN pg_language l ON l.oid = p.prolang WHERE k.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text`)
+		JOIN pg_language l ON l.oid = p.prolang WHERE k.oid >= 16384 AND l.lanname NOT IN ('c', 'internal'))::text,
+		EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid >= 16384 AND
+			(t.oid IN ('timetz'::regtype, 'timetz[]'::regtype) OR t.typbasetype IN ('timetz'::regtype, 'timetz[]'::regtype)))::text,
+		('information_schema' = ANY(current_schemas(false)))::text`)
 	if err != nil {
 		return err
+	}
+	in.seasonal = rows[0][2] == "true"
+	if rows[0][3] == "true" {
+		in.danger = "the search_path has the server's information_schema"
 	}
 	if rows[0][0] != "0" || rows[0][1] != "0" {
 		in.danger = "the database has operators or casts that run functions of users, or an = of its own for integers"

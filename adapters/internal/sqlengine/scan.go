@@ -41,6 +41,7 @@ type scanner struct {
 	ctes   map[string]bool
 	plain  map[int]bool // tokens that a bracket follows and that are called nothing for it: targets and CTEs
 	frames []frame      // one an open bracket
+	closed frame        // the last that was closed
 }
 
 type frame struct {
@@ -156,13 +157,14 @@ func (s *scanner) token(i int) {
 func (s *scanner) sign(i int, t token) {
 	switch t.text {
 	case "(":
-		f := frame{}
-		if p := s.at(i - 1); p.name() {
+		p := s.at(i - 1)
+		f := frame{from: s.top().from && (p.is("from") || p.is("join") || p.is(",") || p.is("("))} // a join in brackets
+		if p.name() {
 			f.function = p.text
 		}
 		s.frames = append(s.frames, f)
 	case ")":
-		if len(s.frames) > 1 {
+		if s.closed = *s.top(); len(s.frames) > 1 {
 			s.frames = s.frames[:len(s.frames)-1]
 		}
 	case ",":
@@ -186,16 +188,24 @@ func (s *scanner) called(i int, t token) {
 	if s.cat.hazards[name] {
 		s.f.call(anything, "the type or function "+name)
 	}
-	if s.at(i-1).is(".") && s.cat.attributes[name] {
+	prev := s.at(i - 1)
+	if prev.is(".") && s.cat.attributes[name] {
 		s.f.call(s.cat.function(name), "the function "+name)
 	}
-	prev := s.at(i - 1)
+	if s.syntax.dollarQuotes && (postgresAdrift[name] || name == "timezone" && s.cat.seasonal) {
+		s.f.vary(name)
+	}
 	switch {
 	case !s.at(i + 1).is("("), s.plain[i]:
 		return
 	case t.kind == word && s.cat.keyword(name):
 		return
-	case prev.is("tablesample"), prev.is("as"), prev.is(")"): // an alias with its columns, or a type
+	case prev.is("tablesample"), prev.is("as"): // an alias with its columns, or a type
+		return
+	case prev.is(")") && (s.top().from && s.closed.function != "operator" || s.closed.function == "using"):
+		return
+	case prev.is(".") && s.syntax.hash && !s.cat.made(name) && !mysqlSchemas[fold(s.at(i-2).text)]:
+		s.f.call(anything, "the function "+name+" of a package")
 		return
 	}
 	s.f.call(s.cat.function(name), "the function "+name)
@@ -236,6 +246,9 @@ func (s *scanner) word(i int, w string) {
 	case "into":
 		s.into(i)
 	case "insert", "merge":
+		if w == "insert" && next.is("(") && s.syntax.hash { // the function
+			return
+		}
 		s.write(i)
 		if w == "insert" && !next.is("(") {
 			s.inserted(i + 1)
@@ -258,15 +271,41 @@ func (s *scanner) word(i int, w string) {
 	case "delete":
 		s.write(i)
 	case "lock":
-		s.f.locks = true
+		s.f.locks = s.f.locks || s.syntax.hash
+	case "in":
+		if s.syntax.stringsAsName && !next.is("(") { // SQLite's IN table
+			s.target(i + 1)
+		}
+	case "with":
+		if next.is("time") && s.at(i+2).is("zone") && s.timeBefore(i) {
+			s.f.vary("TIME WITH TIME ZONE")
+		}
+	case "at":
+		if s.cat.seasonal && (next.is("time") || next.is("local")) {
+			s.f.vary("AT TIME ZONE")
+		}
+	case "default":
+		if s.syntax.hash && next.is("(") {
+			s.f.vary("DEFAULT()")
+		}
+	case "sysdate", "rowcount": // MariaDB's SYSDATE and SQL%ROWCOUNT in its sql_mode ORACLE
+		if s.syntax.hash && (w == "sysdate" || prev.is("%")) {
+			s.f.vary(strings.ToUpper(w))
+		}
+	case "examined":
+		if prev.is("rows") {
+			s.f.vary("LIMIT ROWS EXAMINED")
+		}
 	case "sql_calc_found_rows", "sql_no_cache":
 		if s.syntax.hash {
 			s.f.vary(strings.ToUpper(w)) // the next statement asks the session for the count
 		}
 	case "tablesample":
 		s.f.vary("a random sample")
-	case "procedure", "outfile", "dumpfile", "handler":
-		s.f.call(anything, w)
+	case "procedure", "outfile", "dumpfile":
+		if s.syntax.hash {
+			s.f.call(anything, w)
+		}
 	case "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "utc_date", "utc_time",
 		"utc_timestamp", "current_user", "current_role", "session_user", "system_user", "current_catalog",
 		"current_schema":
@@ -276,6 +315,14 @@ func (s *scanner) word(i int, w string) {
 			s.f.vary("USER")
 		}
 	}
+}
+
+// timeBefore reports whether time or time(n) stands before i.
+func (s *scanner) timeBefore(i int) bool {
+	if s.at(i - 1).is(")") {
+		i -= 3
+	}
+	return s.at(i - 1).is("time")
 }
 
 func (s *scanner) write(int) { s.f.writes = true }
@@ -388,5 +435,5 @@ operator variadic ordinality rollup cube sets grouping search cycle only fetch f
 loop begin declare raise exception until repeat perform xor div mod binary rlike regexp glob match against minus
 varchar varchar2 char character varying nchar nvarchar numeric decimal dec number bit varbit timestamp timestamptz time
 timetz datetime float double precision real int integer bigint smallint tinyint mediumint signed unsigned text
-varbinary blob bytea json jsonb year partitions force use ignore nothing matched of separator
+varbinary blob bytea json jsonb year partitions force use ignore nothing matched of separator for leading trailing both zone symmetric asymmetric placing columns
 `)
