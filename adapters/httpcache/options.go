@@ -69,7 +69,8 @@ type Options struct {
 	// Key adds to the key: a tenant, an experiment. "" adds nothing. It runs on every request.
 	Key func(*http.Request) string
 	// Private makes a cache for one user, as [Cache.Transport] may want: private responses are stored and s-maxage means
-	// nothing. Never set it for a server's cache.
+	// nothing. Each hit gives the stored Set-Cookie again, as RFC 9111 section 3.1 has all fields stored: above it a cookie
+	// jar would be set back to an older cookie. Never set it for a server's cache.
 	Private bool
 
 	// MaxWait is how long a request waits for the response to another, which comes as fast as the other's client reads;
