@@ -7,10 +7,11 @@
 //
 // # What happens to one change
 //
-// Somebody commits. The server sends what the transaction changed; the follower notes the tables, of few changes the rows
-// by their primary keys, and at the commit's end touches them in every process. One follower for all processes is enough,
-// two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as the
-// replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that goes through sqlcache is announced twice.
+// Somebody commits. The server sends what the transaction changed; the follower notes the tables, of few changes the
+// rows by their primary keys, and at the commit's end touches them in every process. One follower for all processes is
+// enough, two survive the loss of one. A change is heard after it is committed: rows of foreign writers are as old as
+// the replication's lag, of which [Follower.Staleness] is a bound, plus sqlcache.Options.MaxStaleness. A writer that
+// goes through sqlcache is announced twice.
 //
 // What foreign keys and triggers changed the server sends as well. So where all tables are published a change falls on no
 // more than was changed. What it may have changed and nobody tells of falls with it, the whole table: one that is not in the
