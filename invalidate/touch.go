@@ -35,7 +35,8 @@ func newInstance() string { return rand.Text()[:12] }
 func (t *Tracker) Touch(ctx context.Context, names ...Name) error { return t.touch(ctx, nil, names) }
 
 // TouchFrom is [Tracker.Touch] by the load that r records, which has changed what names stand for and whose result shows it:
-// what r records outlives it, unless something of it had fallen before. r must be of this tracker and not sealed.
+// what r records outlives it, unless something of it had fallen before. Say first what r depends on: of what is added later
+// only that counts which falls after this call. r must be of this tracker and not sealed.
 func (t *Tracker) TouchFrom(ctx context.Context, r *Record, names ...Name) error {
 	return t.touch(ctx, r, names)
 }
