@@ -91,7 +91,8 @@ var mysqlSettings = []string{"sql_mode", "old_mode", "time_zone", "collation_con
 	"character_set_connection", "character_set_results", "lc_time_names", "group_concat_max_len",
 	"div_precision_increment", "default_week_format", "max_sort_length", "block_encryption_mode",
 	"default_regex_flags", "max_recursive_iterations", "standard_compliant_cte", "system_versioning_asof",
-	"character_set_collations", "default_collation_for_utf8mb4"}
+	"character_set_collations", "default_collation_for_utf8mb4", "collation_database", "sql_buffer_result",
+	"windowing_use_high_precision", "mhnsw_ef_search", "new_mode"}
 
 const unlimited = "18446744073709551615"
 

@@ -96,19 +96,34 @@ func (postgres) made(name, volatility, language, kind string, packaged bool) pur
 	return anything
 }
 
-// postgresSession asks for the settings that show in answers. Temporary tables hide others from their session alone.
-const postgresSession = `SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() <> 0)::text,
-	concat_ws('|', current_database(), current_user,
-	current_setting('search_path'), current_setting('TimeZone'), current_setting('DateStyle'),
-	current_setting('IntervalStyle'), current_setting('row_security'), current_setting('client_encoding'),
-	current_setting('default_text_search_config'), current_setting('lc_monetary'), current_setting('lc_numeric'),
-	current_setting('lc_time'), current_setting('extra_float_digits'), current_setting('bytea_output'),
-	current_setting('xmloption'), current_setting('xmlbinary'), current_setting('transform_null_equals'),
-	current_setting('array_nulls'), current_setting('timezone_abbreviations'),
-	current_setting('standard_conforming_strings'), current_setting('gin_fuzzy_search_limit'), current_setting('quote_all_identifiers'),
-	coalesce(current_setting('pg_trgm.similarity_threshold', true), '0.3'),
-	coalesce(current_setting('pg_trgm.word_similarity_threshold', true), '0.6'),
-	coalesce(current_setting('pg_trgm.strict_word_similarity_threshold', true), '0.5'))`
+// postgresSettings show in answers.
+var postgresSettings = []string{"search_path", "TimeZone", "DateStyle", "IntervalStyle", "row_security", "client_encoding",
+	"default_text_search_config", "lc_monetary", "lc_numeric", "lc_time", "extra_float_digits", "bytea_output", "xmloption", "xmlbinary",
+	"transform_null_equals", "array_nulls", "timezone_abbreviations", "standard_conforming_strings", "gin_fuzzy_search_limit",
+	"quote_all_identifiers"}
+
+// postgresBrought are settings of extensions that show in answers, and what they are before their extension is first used.
+var postgresBrought = [][2]string{
+	{"pg_trgm.similarity_threshold", "0.3"}, {"pg_trgm.word_similarity_threshold", "0.6"}, {"pg_trgm.strict_word_similarity_threshold", "0.5"},
+	{"hnsw.ef_search", "40"}, {"hnsw.iterative_scan", "off"}, {"hnsw.max_scan_tuples", "20000"}, {"hnsw.scan_mem_multiplier", "1"},
+	{"ivfflat.probes", "1"}, {"ivfflat.iterative_scan", "off"}, {"ivfflat.max_probes", "32768"},
+}
+
+var postgresSession = sessionQuery()
+
+// sessionQuery asks for the settings. Temporary tables hide others from their session alone.
+func sessionQuery() string {
+	var b strings.Builder
+	b.WriteString("SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() <> 0)::text, " +
+		"concat_ws('|', current_database(), current_user")
+	for _, name := range postgresSettings {
+		b.WriteString(", current_setting('" + name + "')")
+	}
+	for _, s := range postgresBrought {
+		b.WriteString(", coalesce(current_setting('" + s[0] + "', true), '" + s[1] + "')")
+	}
+	return b.String() + ")"
+}
 
 func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Session, error) {
 	rows, err := q.Query(ctx, postgresSession)

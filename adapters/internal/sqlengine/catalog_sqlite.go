@@ -81,11 +81,22 @@ func (sqlite) session(ctx context.Context, q Querier, _ Session) (Session, error
 		s.unfit = "the session has temporary tables"
 	}
 	files, err := sqliteFiles(ctx, q)
+	if err != nil {
+		return s, err
+	}
 	for _, f := range files {
 		s.same += f[0] + "=" + f[1] + ";"
 	}
 	s.same += "like=" + rows[0][1]
-	return s, err
+	for _, names := range []string{"full_column_names", "short_column_names"} {
+		if rows, err = q.Query(ctx, "PRAGMA "+names); err != nil {
+			return s, err
+		}
+		if len(rows) > 0 {
+			s.same += ";" + names + "=" + rows[0][0]
+		}
+	}
+	return s, nil
 }
 
 // sqliteFiles are the databases of a connection by name, main first, and their files, "" for one in memory.

@@ -162,14 +162,17 @@ func TestSessionsUnlike(t *testing.T) {
 	for dialect, swaying := range map[string][]string{
 		"postgres": {"SET extra_float_digits = -10", "SET bytea_output = escape", "SET transform_null_equals = on",
 			"SET lc_time = 'C.UTF-8'", "SET lc_numeric = 'C.UTF-8'", "SET xmloption = document", "SET array_nulls = off",
-			"SET standard_conforming_strings = off", "SET quote_all_identifiers = on", "SET pg_trgm.similarity_threshold = 0.9",
+			"SET standard_conforming_strings = off", "SET quote_all_identifiers = on", "SET pg_trgm.similarity_threshold = 0.9", "SET hnsw.ef_search = 100",
 			"CREATE TEMPORARY TABLE a AS SELECT 7 AS id"},
 		"mysql": {"SET group_concat_max_len = 10", "SET sql_auto_is_null = 1", "SET div_precision_increment = 10",
 			"SET sql_select_limit = 1", "SET lc_time_names = 'de_DE'", "SET default_week_format = 3",
 			"SET block_encryption_mode = 'aes-256-ecb'", "SET default_regex_flags = 'EXTENDED'", "SET max_recursive_iterations = 3",
 			"SET standard_compliant_cte = OFF", "SET system_versioning_asof = '2020-01-01'",
-			"SET character_set_collations = 'utf8mb4=utf8mb4_bin'", "SET default_collation_for_utf8mb4 = utf8mb4_general_ci"},
-		"sqlite": {"PRAGMA case_sensitive_like = 1", "CREATE TEMP TABLE a AS SELECT 7 AS id"},
+			"SET character_set_collations = 'utf8mb4=utf8mb4_bin'", "SET default_collation_for_utf8mb4 = utf8mb4_general_ci",
+			"SET sql_buffer_result = 1", "SET collation_database = utf8mb4_bin",
+			"SET windowing_use_high_precision = OFF", "SET mhnsw_ef_search = 3"},
+		"sqlite": {"PRAGMA case_sensitive_like = 1", "PRAGMA full_column_names = 1", "PRAGMA short_column_names = 0",
+			"CREATE TEMP TABLE a AS SELECT 7 AS id"},
 	} {
 		b := newBase(t, dialect)
 		must(t, b.plain(t), "CREATE TABLE a (id INT)", "INSERT INTO a VALUES (1)")
