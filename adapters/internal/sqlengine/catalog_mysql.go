@@ -108,7 +108,7 @@ func (mysql) variables(ctx context.Context, q Querier) (map[string]string, error
 		return v, nil
 	}
 	rows, err = q.Query(ctx, `SHOW VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'autocommit',
-		'tx_isolation', 'transaction_isolation', 'sql_auto_is_null', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir',
+		'tx_isolation', 'transaction_isolation', 'sql_auto_is_null', 'wsrep_dirty_reads', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir',
 		'`+strings.Join(mysqlSettings, "', '")+`')`)
 	if err != nil {
 		return nil, err
@@ -151,8 +151,33 @@ func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, erro
 		s.unfit = "sql_auto_is_null is on: IS NULL may ask for what the session has inserted"
 	case strings.HasPrefix(iso, "READ-UNCOMMITTED"):
 		s.unfit = "it reads what is not committed"
+	case v["wsrep_dirty_reads"] == "ON":
+		s.unfit = "wsrep_dirty_reads is on: it may read from a node that the cluster has left behind"
+	default:
+		s.unfit, err = d.temporary(ctx, q)
 	}
-	return s, nil
+	return s, err
+}
+
+// temporary says whether a session may have temporary tables, which hide others from it alone. What it has cannot be asked
+// of every server, only what it made; and of MySQL only whether it made any.
+func (mysql) temporary(ctx context.Context, q Querier) (string, error) {
+	rows, err := q.Query(ctx, "SHOW SESSION STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')")
+	if err != nil {
+		return "", err
+	}
+	made := map[string]string{}
+	for _, r := range rows {
+		made[strings.ToLower(r[0])] = r[1]
+	}
+	temporary, told := made["com_create_temporary_table"]
+	switch {
+	case told && temporary != "0":
+		return "the session has temporary tables", nil
+	case !told && made["com_create_table"] != "0":
+		return "the session has made tables, which may be temporary: let its hook make none", nil
+	}
+	return "", nil
 }
 
 // mysqlAlone are engines whose tables hold their own rows, or none.

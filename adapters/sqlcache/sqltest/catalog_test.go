@@ -170,7 +170,7 @@ func TestSessionsUnlike(t *testing.T) {
 			"SET standard_compliant_cte = OFF", "SET system_versioning_asof = '2020-01-01'",
 			"SET character_set_collations = 'utf8mb4=utf8mb4_bin'", "SET default_collation_for_utf8mb4 = utf8mb4_general_ci",
 			"SET sql_buffer_result = 1", "SET collation_database = utf8mb4_bin",
-			"SET windowing_use_high_precision = OFF", "SET mhnsw_ef_search = 3"},
+			"SET windowing_use_high_precision = OFF", "SET mhnsw_ef_search = 3", "SET wsrep_dirty_reads = ON", "CREATE TEMPORARY TABLE a AS SELECT 7 AS id"},
 		"sqlite": {"PRAGMA case_sensitive_like = 1", "PRAGMA full_column_names = 1", "PRAGMA short_column_names = 0",
 			"CREATE TEMP TABLE a AS SELECT 7 AS id"},
 	} {
