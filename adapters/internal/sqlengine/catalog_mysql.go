@@ -94,6 +94,9 @@ var mysqlSettings = []string{"sql_mode", "old_mode", "time_zone", "collation_con
 	"character_set_collations", "default_collation_for_utf8mb4", "collation_database", "sql_buffer_result",
 	"windowing_use_high_precision", "mhnsw_ef_search", "new_mode"}
 
+// mysqlMisread are character sets in which the second byte of a letter may be a backslash or a quote of identifiers.
+var mysqlMisread = set("sjis", "cp932", "big5", "gbk", "gb18030")
+
 const unlimited = "18446744073709551615"
 
 // variables are those that matter, by name. With "cut" among them the session cannot tell more.
@@ -153,6 +156,8 @@ func (d mysql) session(ctx context.Context, q Querier, _ Session) (Session, erro
 		s.unfit = "it reads what is not committed"
 	case v["wsrep_dirty_reads"] == "ON":
 		s.unfit = "wsrep_dirty_reads is on: it may read from a node that the cluster has left behind"
+	case mysqlMisread[v["character_set_client"]]:
+		s.unfit = "its character_set_client is " + v["character_set_client"] + ", in which letters may hide a quote: use utf8mb4"
 	default:
 		s.unfit, err = d.temporary(ctx, q)
 	}

@@ -109,12 +109,15 @@ var postgresBrought = [][2]string{
 	{"ivfflat.probes", "1"}, {"ivfflat.iterative_scan", "off"}, {"ivfflat.max_probes", "32768"},
 }
 
+// postgresMisread are encodings in which the second byte of a letter may be a backslash, which E'...' would be misread by.
+var postgresMisread = set("SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "GB18030", "UHC", "JOHAB")
+
 var postgresSession = sessionQuery()
 
 // sessionQuery asks for the settings. Temporary tables hide others from their session alone.
 func sessionQuery() string {
 	var b strings.Builder
-	b.WriteString("SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() <> 0)::text, " +
+	b.WriteString("SELECT pg_is_in_recovery()::text, (pg_my_temp_schema() <> 0)::text, current_setting('client_encoding'), " +
 		"concat_ws('|', current_database(), current_user")
 	for _, name := range postgresSettings {
 		b.WriteString(", current_setting('" + name + "')")
@@ -134,12 +137,14 @@ func (d postgres) session(ctx context.Context, q Querier, earlier Session) (Sess
 	if s.server == "" {
 		s.server = d.server(ctx, q)
 	}
-	s.same = rows[0][2] + "|" + s.server
+	s.same = rows[0][3] + "|" + s.server
 	switch {
 	case rows[0][0] == "true":
 		s.unfit = "the server is a replica"
 	case rows[0][1] == "true":
 		s.unfit = "the session has temporary tables"
+	case postgresMisread[rows[0][2]]:
+		s.unfit = "its client_encoding is " + rows[0][2] + ", in which letters may hide a backslash: use UTF8"
 	}
 	return s, nil
 }

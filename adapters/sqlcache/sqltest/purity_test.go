@@ -147,3 +147,22 @@ func refuses(t *testing.T, b base, why string) {
 		t.Errorf("%v, which is no word of %s", err, why)
 	}
 }
+
+// Where the second byte of a letter may be a quote or a backslash, a text says to the server what it does not say here: such
+// sessions are refused. Without that the answers of these were kept.
+func TestLettersHideQuotes(t *testing.T) {
+	for _, c := range []struct{ dialect, option, query, why string }{
+		{"mysql", "&charset=gbk", "SELECT 1 AS \x81`, RAND(), 2 AS \x81` FROM it", "character_set_client"},
+		{"postgres", "&client_encoding=SJIS", "SELECT E'\x95\\', random(), ' FROM it --' FROM it", "client_encoding"},
+	} {
+		b := newBase(t, c.dialect)
+		must(t, b.plain(t), "CREATE TABLE it (v INT)", "INSERT INTO it VALUES (1)")
+		b.dsn += c.option
+		session := b.plain(t)
+		first := lines(t, session, c.query)
+		if second := lines(t, session, c.query); second == first {
+			t.Errorf("%q is %q twice: this shows nothing", c.query, first)
+		}
+		refuses(t, b, c.why)
+	}
+}
