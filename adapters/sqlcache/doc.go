@@ -78,8 +78,8 @@
 //     commit.
 //   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers and
 //     functions; until then rows may fall by a primary key that is another column by now. A table made anew (TRUNCATE,
-//     VACUUM FULL, REFRESH) counts as DDL, which empties memory. In MySQL without the PROCESS privilege tables made within
-//     one second look alike.
+//     VACUUM FULL, REFRESH) counts as DDL, which empties memory; REFRESH MATERIALIZED VIEW CONCURRENTLY does not and shows
+//     nowhere, so announce it. In MySQL without the PROCESS privilege tables made within one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all. SQLite's temporary triggers are not seen: announce what they write.
 //   - In PostgreSQL a cast to a table's row type (NULL::t for jsonb_populate_record) runs the checks of its domains, and an

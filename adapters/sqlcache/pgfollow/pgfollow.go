@@ -21,11 +21,13 @@
 // it does not, unless the identity is FULL. After a trigger that is not understood everything falls, unless each table and
 // materialized view of the database is told of.
 //
-// The publication may be altered, and tables made or dropped. It is asked for again every Options.Every, and where what was
-// told is told no more everything falls once; until then a change may fall on too little, and does not count as announced for
-// [Follower.Staleness]. A transaction that was begun before is thought to be told of in nothing beside its own rows. Releases
-// of PostgreSQL before 13.21, 14.18, 15.13, 16.9 and 17.5 may forget to tell of an added table: there nothing is thought to
-// be told of any more, once the publication has been altered, until the follower connects again.
+// The publication may be altered, and tables made, altered or dropped. It is asked for again every Options.Every, and where
+// what was told is told no more, or may not have been told meanwhile, everything falls once; until then a change may fall on
+// too little, and does not count as announced for [Follower.Staleness]. What else DDL makes of rows sqlcache finds by itself,
+// within its Options.CatalogEvery. Of REFRESH MATERIALIZED VIEW CONCURRENTLY nobody tells: announce it by Touch. A transaction
+// that was begun before is thought to be told of in nothing beside its own rows. Releases of PostgreSQL before 13.21, 14.18,
+// 15.13, 16.9 and 17.5 may forget to tell of an added table: there nothing is thought to be told of any more, once the
+// publication has been altered, until the follower connects again.
 //
 // The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
 // followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and

@@ -12,13 +12,19 @@ import (
 
 // publication is what the server says at one time of which changes it tells. It never changes.
 type publication struct {
-	definition string               // a sum of its own rows in the catalog
-	relations  string               // a sum of the tables that there are
-	from       uint32               // it holds for transactions of this number and later ones, as far as it is still so
-	full       bool                 // inserts, updates, deletes and truncations are told of
-	all        bool                 // every table and materialized view is told of
-	doubted    bool                 // what is told of is not sure: see version.forgets
-	tables     map[[2]string]uint32 // all rows of these are told of, by schema and name; with their oid
+	definition string              // a sum of its own rows in the catalog
+	relations  string              // a sum of the tables that there are
+	from       uint32              // it holds for transactions of this number and later ones, as far as it is still so
+	full       bool                // inserts, updates, deletes and truncations are told of
+	all        bool                // every table and materialized view is told of
+	doubted    bool                // what is told of is not sure: see version.forgets
+	tables     map[[2]string]state // all rows of these are told of, by schema and name
+}
+
+// state is what a table is by the catalog.
+type state struct {
+	OID, File uint32 // which table, and in which file
+	Altered   string // by which transaction it was last
 }
 
 // lists reports whether what is told of a table is told of all its rows.
@@ -35,12 +41,19 @@ func (p *publication) extends(old *publication) bool {
 	if p.definition != old.definition || old.all && !p.all {
 		return false
 	}
-	for name, oid := range old.tables {
-		if p.tables[name] != oid {
+	for name, was := range old.tables {
+		if !p.tables[name].follows(was) {
 			return false
 		}
 	}
 	return true
+}
+
+// follows reports whether all changes to the table were told of, under its name, since it was as old. What was altered twice
+// may have been in no publication meanwhile, or had another's name. Of a new file that cannot be said: TRUNCATE makes one, and
+// all who look for new files find it.
+func (t state) follows(old state) bool {
+	return t.OID == old.OID && (t.Altered == old.Altered || t.File != old.File)
 }
 
 // sums are cheap to ask for again and again. The definition's has the versions of its rows: what was altered twice does
@@ -56,7 +69,7 @@ func sums(name string, server version) string {
 			UNION ALL SELECT ROW(r.xmin, r.*)::text FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = '` + name + `'
 			` + namespaces + `) AS definition),
 		(SELECT sum(hashtextextended(what, 0))::text FROM (
-			SELECT ROW(c.oid, c.relname, n.nspname, c.relkind, c.relpersistence)::text AS what FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			SELECT ROW(c.oid, c.xmin, c.relname, n.nspname, c.relkind, c.relpersistence)::text AS what FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 				WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'f') AND c.relpersistence <> 't'
 			UNION ALL SELECT ROW(inhrelid, inhparent)::text FROM pg_inherits) AS relations)`
 }
@@ -64,16 +77,17 @@ func sums(name string, server version) string {
 // wholly asks for all. A table above partitions has no rows but theirs.
 func wholly(name string, server version) string {
 	return `WITH listed AS (
-		SELECT c.oid, n.nspname, c.relname FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname
+		SELECT c.oid FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname
 			JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
 			WHERE t.pubname = '` + name + `' AND to_jsonb(t)->>'rowfilter' IS NULL),
 		told AS (SELECT * FROM listed
-			UNION SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			UNION SELECT oid FROM pg_class c
 			WHERE c.relkind = 'p' AND NOT EXISTS (SELECT FROM pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid NOT IN (SELECT oid FROM listed)))
 		SELECT ` + sums(name, server) + `, pg_snapshot_xmax(pg_current_snapshot())::text,
 		(p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate)::text,
 		(NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'm', 'f') AND relpersistence <> 't' AND oid NOT IN (SELECT oid FROM told)))::text,
-		(SELECT coalesce(json_agg(json_build_array(nspname, relname, oid::bigint)), '[]')::text FROM told)
+		(SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname, 'oid', c.oid::bigint, 'file', c.relfilenode::bigint,
+			'altered', c.xmin::text)), '[]')::text FROM told JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace)
 		FROM pg_publication p WHERE p.pubname = '` + name + `'`
 }
 
@@ -98,22 +112,22 @@ func readPublication(ctx context.Context, conn *pgconn.PgConn, name string, know
 		return 0, nil, err
 	}
 	p = &publication{definition: row[1], relations: row[2], full: row[4] == "true", all: row[5] == "true",
-		tables: map[[2]string]uint32{}}
+		tables: map[[2]string]state{}}
 	from, err := strconv.ParseUint(row[3], 10, 64)
 	if err != nil {
 		return 0, nil, fmt.Errorf("a transaction's number %q: %w", row[3], err)
 	}
 	p.from = uint32(from) // transactions are told without their epoch
 	p.all = p.all && p.full
-	var listed [][3]any
+	var listed []struct {
+		Schema, Name string
+		state
+	}
 	if err := json.Unmarshal([]byte(row[6]), &listed); err != nil {
 		return 0, nil, fmt.Errorf("the tables of the publication: %w", err)
 	}
 	for _, t := range listed {
-		schema, _ := t[0].(string)
-		table, _ := t[1].(string)
-		oid, _ := t[2].(float64)
-		p.tables[[2]string{schema, table}] = uint32(oid)
+		p.tables[[2]string{t.Schema, t.Name}] = t.state
 	}
 	if p.doubted = known != nil && server.forgets() && (known.doubted || known.definition != p.definition); p.doubted {
 		p.all, p.tables = false, nil

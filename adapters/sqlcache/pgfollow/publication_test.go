@@ -32,17 +32,19 @@ func (e *ear) TouchChanges(_ context.Context, _ []sqlengine.Change, told sqlengi
 // the while, everything falls. (Seen to fail with each case taken out.)
 func TestBelieve(t *testing.T) {
 	a, b := [2]string{"public", "a"}, [2]string{"public", "b"}
-	first := &publication{definition: "1", relations: "1", from: 1<<32 - 1<<29, full: true, all: true, tables: map[[2]string]uint32{a: 1}}
+	first := &publication{definition: "1", relations: "1", from: 1<<32 - 1<<29, full: true, all: true, tables: map[[2]string]state{a: {OID: 1}}}
 	for name, c := range map[string]struct {
 		then  *publication
 		falls int
 	}{
-		"as before":   {first, 0},
-		"more tables": {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]uint32{a: 1, b: 2}}, 0},
-		"altered":     {&publication{definition: "2", relations: "1", full: true, all: true, tables: map[[2]string]uint32{a: 1}}, 1},
-		"less":        {&publication{definition: "1", relations: "2", full: true, all: true}, 1},
-		"not all":     {&publication{definition: "1", relations: "2", full: true, tables: map[[2]string]uint32{a: 1}}, 1},
-		"another":     {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]uint32{a: 3}}, 1},
+		"as before":          {first, 0},
+		"more tables":        {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]state{a: {OID: 1}, b: {OID: 2}}}, 0},
+		"altered":            {&publication{definition: "2", relations: "1", full: true, all: true, tables: map[[2]string]state{a: {OID: 1}}}, 1},
+		"less":               {&publication{definition: "1", relations: "2", full: true, all: true}, 1},
+		"not all":            {&publication{definition: "1", relations: "2", full: true, tables: map[[2]string]state{a: {OID: 1}}}, 1},
+		"a table altered":    {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]state{a: {OID: 1, Altered: "7"}}}, 1},
+		"a table's new file": {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]state{a: {OID: 1, File: 7, Altered: "7"}}}, 0},
+		"another":            {&publication{definition: "1", relations: "2", full: true, all: true, tables: map[[2]string]state{a: {OID: 3}}}, 1},
 	} {
 		e := &ear{deaf: true}
 		s := &session{f: &Follower{cache: e}, pub: first, from: first.from}
