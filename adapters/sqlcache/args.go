@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
@@ -18,14 +19,28 @@ func rowsOf(st *sqlengine.Statement, args []driver.NamedValue) []sqlengine.Row {
 	})
 }
 
-// about is st as a write of the rows that it names, if it does. pgx takes a first argument that rewrites the text and the others.
+// about is st as a write of the rows that it names, if it does.
 func about(st *sqlengine.Statement, args []driver.NamedValue) *sqlengine.Statement {
-	if len(args) > 0 && args[0].Value != nil {
-		if _, rewrites := reflect.TypeOf(args[0].Value).MethodByName("RewriteQuery"); rewrites {
-			return st
+	return st.About(rowsOf(st, args))
+}
+
+// rewrites reports whether one of args makes another text of its query: pgx takes such arguments, and asks them. Its own make
+// placeholders of names and nothing else.
+func rewrites(args []driver.NamedValue) bool {
+	for i := range args {
+		switch args[i].Value.(type) {
+		case nil, int64, string, bool, float64, []byte, time.Time:
+			continue
+		}
+		t := reflect.TypeOf(args[i].Value)
+		if t.NumMethod() == 0 || t.PkgPath() == "github.com/jackc/pgx/v5" {
+			continue
+		}
+		if _, is := t.MethodByName("RewriteQuery"); is {
+			return true
 		}
 	}
-	return st.About(rowsOf(st, args))
+	return false
 }
 
 // appendArgs writes args with their names, and returns them with what the caller may change copied.

@@ -96,9 +96,17 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	return check.CheckNamedValue(v)
 }
 
+// analyse says what query is with args.
+func (c *conn) analyse(ctx context.Context, query string, args []driver.NamedValue) (*sqlengine.Statement, error) {
+	if rewrites(args) {
+		return c.Unseen(ctx)
+	}
+	return c.Analyse(ctx, query)
+}
+
 // QueryContext answers from memory what may be, and asks the database for the rest.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	st, err := c.Analyse(ctx, query)
+	st, err := c.analyse(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +191,7 @@ func (c *conn) around(ctx context.Context, st *sqlengine.Statement, run func(*re
 
 // ExecContext runs query on the database. A write is told of before and after.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	st, err := c.Analyse(ctx, query)
+	st, err := c.analyse(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}

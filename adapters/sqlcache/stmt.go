@@ -49,7 +49,7 @@ func (s *stmt) NumInput() int { return s.input }
 func (s *stmt) CheckNamedValue(v *driver.NamedValue) error { return s.conn.CheckNamedValue(v) }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	st, err := s.conn.Analyse(ctx, s.query)
+	st, err := s.conn.analyse(ctx, s.query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	st, err := s.conn.Analyse(ctx, s.query)
+	st, err := s.conn.analyse(ctx, s.query, args)
 	if err != nil {
 		return nil, err
 	}

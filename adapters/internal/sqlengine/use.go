@@ -70,6 +70,15 @@ func (u *Use) Analyse(ctx context.Context, query string) (*Statement, error) {
 	return u.says(a, query, fresh), nil
 }
 
+// Unseen is a statement of which only the driver will know the text.
+func (u *Use) Unseen(ctx context.Context) (*Statement, error) {
+	a, _, err := u.analysis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.cat.unknown("a text that the driver makes of another"), nil
+}
+
 // AnalyseAll says what several queries are that are sent as one. rows gives those of each, see [Statement.Rows].
 func (u *Use) AnalyseAll(ctx context.Context, queries []string, rows func(i int, st *Statement) []Row) (*Statement, error) {
 	a, fresh, err := u.analysis(ctx)

@@ -16,6 +16,13 @@ func (r rewrites) RewriteQuery(_ context.Context, _ *pgx.Conn, query string, _ [
 	return query, []any{int(r), int(r)}, nil
 }
 
+// otherwise is a rewriter of pgx's that makes itself of any text.
+type otherwise string
+
+func (o otherwise) RewriteQuery(context.Context, *pgx.Conn, string, []any) (string, []any, error) {
+	return string(o), nil, nil
+}
+
 // referred are tables of which one refers to the other's code.
 func referred() []string {
 	return []string{"CREATE TABLE owner (id INT PRIMARY KEY, code INT UNIQUE, v INT)",
@@ -70,6 +77,8 @@ func TestRowsHidden(t *testing.T) {
 			[]string{"SELECT it.total FROM it WHERE id = 1", "SELECT it.whole FROM it WHERE id = 1", "SELECT it.sums FROM it WHERE id = 1"}},
 		{"a rewriter", "postgres", []string{table, rows}, nil, "UPDATE it SET v = 100 + $1 WHERE id = $2", []any{rewrites(2), 1},
 			[]string{"SELECT v FROM it WHERE id = 1", "SELECT v FROM it WHERE id = 2"}},
+		{"a rewriter to another table", "postgres", []string{table, rows, "CREATE TABLE log (v INT)", "INSERT INTO log VALUES (1)"}, nil,
+			"UPDATE it SET v = 7", []any{pgx.QueryExecModeExec, otherwise("UPDATE log SET v = 7")}, []string{"SELECT v FROM log"}},
 		{"a letter like another", "postgres", []string{"CREATE TABLE it (k INT PRIMARY KEY, \u212a INT, v INT)", "INSERT INTO it VALUES (1, 2, 1), (2, 1, 2)"},
 			nil, "UPDATE it SET v = 7 WHERE \u212a = $1", []any{1}, []string{"SELECT v FROM it WHERE k = 2"}},
 		{"a trigger that changes what another table refers to", "postgres", append(referred(), "INSERT INTO owner VALUES (1, 1, 1)", "INSERT INTO owned VALUES (1, 1)",
@@ -176,5 +185,43 @@ func TestRowsHidden(t *testing.T) {
 				t.Error("the write changes no answer: this shows nothing")
 			}
 		})
+	}
+}
+
+// What a rewriter makes of a query is not kept as an answer to it, in whatever place it is given and however the query is
+// prepared. pgx's own makes nothing of it but placeholders: such a write is one to its table. (Seen to fail with rewriters
+// taken for values, and with pgx's own taken for any.)
+func TestRewritten(t *testing.T) {
+	b := newBase(t, "postgres")
+	must(t, b.plain(t), "CREATE TABLE it (id INT PRIMARY KEY, v INT)", "CREATE TABLE other (v INT)", "INSERT INTO it VALUES (1, 1)", "INSERT INTO other VALUES (10)")
+	db, c := open(t, b)
+	const query = "SELECT v FROM it WHERE id = $1"
+	other := otherwise("SELECT v FROM other")
+	st, err := db.PrepareContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	for n := range 3 {
+		must(t, db, "UPDATE other SET v = v + 1")
+		for range 2 {
+			if got := one[int](t, db, query, other); got != 11+n {
+				t.Errorf("reads %d, want %d", got, 11+n)
+			}
+			if got := one[int](t, db, query, pgx.QueryExecModeExec, other); got != 11+n {
+				t.Errorf("with an option before it reads %d, want %d", got, 11+n)
+			}
+			var got int
+			if err := st.QueryRowContext(t.Context(), other).Scan(&got); err != nil || got != 11+n {
+				t.Errorf("prepared it reads %d, want %d (%v)", got, 11+n, err)
+			}
+		}
+	}
+	before := c.Stats().Flushes
+	if _, err := db.ExecContext(t.Context(), "UPDATE it SET v = @v WHERE id = 1", pgx.NamedArgs{"v": 3}); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Stats().Flushes - before; n != 0 {
+		t.Error("names of arguments flush everything")
 	}
 }
