@@ -82,6 +82,8 @@
 //     nowhere, so announce it. In MySQL without the PROCESS privilege tables made within one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all. SQLite's temporary triggers are not seen: announce what they write.
+//   - Connections must be sessions: behind a pooler of transactions (PgBouncer in that mode) the end of a writer cannot be
+//     seen, nor what the next transaction's session is like.
 //   - In PostgreSQL a cast to a table's row type (NULL::t for jsonb_populate_record) runs the checks of its domains, and an
 //     index its functions, which are thought to write nothing.
 //   - Redis may lose marks that it has acknowledged: by a flush, an eviction, a restart from an older copy, a failover. All
