@@ -30,6 +30,27 @@ func (f *Follower) Staleness() time.Duration {
 	return math.MaxInt64
 }
 
+// Fence waits until every change that was committed before the call has been announced. A fence of the tracker in the
+// process that reads, after this one, has it seen there. It takes up to two measurements, see Options.Every; while the
+// server is away it waits for it, so give ctx an end. After Close it returns ErrClosed.
+func (f *Follower) Fence(ctx context.Context) error {
+	began := time.Now()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if at := f.proven.Load(); at != nil && at.After(began) {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-f.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("pgfollow: the lag is %v: %w", f.Staleness(), context.Cause(ctx))
+		}
+	}
+}
+
 // gauge asks every Options.Every where the WAL ends and what is told of, on conn and then on others, until ctx ends. pub is
 // what conn said before.
 func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publication) {

@@ -52,6 +52,9 @@ import (
 	"github.com/gofreshet/freshet/adapters/internal/sqlengine"
 )
 
+// ErrClosed is returned after [Follower.Close].
+var ErrClosed = errors.New("pgfollow: the follower is closed")
+
 // Options for [Follow].
 type Options struct {
 	DSN         string        // of the primary, as pgconn.ParseConfig reads it
@@ -219,6 +222,7 @@ func (f *Follower) open(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("pgfollow: %w", err)
 	}
 	f.following.Store(true)
+	f.opts.Logger.Info("freshet: pgfollow: following", "publication", f.opts.Publication)
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package pgfollow
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -107,11 +108,10 @@ func (w *world) do(queries ...string) {
 // heard waits until all that was committed before has been announced, here too.
 func (w *world) heard() {
 	w.t.Helper()
-	began := time.Now()
-	for end := began.Add(30 * time.Second); w.f.Staleness() >= time.Since(began); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("what was committed is not announced: the lag is %v", w.f.Staleness())
-		}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.f.Fence(ctx); err != nil {
+		w.t.Fatal(err)
 	}
 	if err := w.tr.Fence(w.t.Context()); err != nil {
 		w.t.Fatal(err)
