@@ -323,7 +323,7 @@ func (mysql) referred(ctx context.Context, q Querier, in *raw) error {
 	moving, computed := map[[2]string]bool{}, map[[2]string]string{}
 	for _, r := range rows {
 		at := [2]string{r[0], r[1]}
-		computed[at] += " (" + r[3] + ")"
+		computed[at] += " (" + mysqlExpression(r[3]) + ")"
 		moving[at] = moving[at] || slices.ContainsFunc(columns[at], func(c string) bool { return fold(c) == fold(r[2]) })
 	}
 	for i := range in.relations {
@@ -333,6 +333,21 @@ func (mysql) referred(ctx context.Context, q Querier, in *raw) error {
 		r.unsettled = moving[at] || r.referred == nil
 	}
 	return nil
+}
+
+// mysqlExpression is an expression as MariaDB shows it: MySQL shows the text of a string, in which quotes have backslashes.
+func mysqlExpression(s string) string {
+	if at := strings.IndexByte(s, '\''); at < 1 || s[at-1] != '\\' {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // shape is made of sums by the server: there may be many columns. A sum has no order, so nothing needs sorting. A

@@ -250,13 +250,15 @@ func TestCatalogMariaDB(t *testing.T) {
 		"CREATE VIEW v AS SELECT p.name, c.id FROM parent p JOIN child c ON c.pid = p.id",
 		"CREATE TABLE log (id INT) ENGINE=MyISAM", "CREATE TABLE watched (id INT)", "CREATE TABLE gone (id INT) ENGINE=MEMORY",
 		"CREATE TRIGGER w BEFORE INSERT ON watched FOR EACH ROW INSERT INTO log VALUES (NEW.id)",
-		"CREATE FUNCTION f(a INT) RETURNS INT DETERMINISTIC RETURN a")
+		"CREATE FUNCTION f(a INT) RETURNS INT DETERMINISTIC RETURN a",
+		"CREATE TABLE named (a VARCHAR(9), b VARCHAR(20) AS (concat(a, ' ', a)) VIRTUAL)")
 	_, c := open(t, b)
 	schema := one[string](t, b.plain(t), "SELECT DATABASE()")
 	for q, want := range map[string]string{
 		"SELECT * FROM v":                 "cached; falls with " + schema + ".child, " + schema + ".parent",
 		"DELETE FROM parent WHERE id = 1": "not cached: a write; writes " + schema + ".child, " + schema + ".parent; rows by their id",
 		"INSERT INTO watched VALUES (1)":  "not cached: a write; writes " + schema + ".log, " + schema + ".watched",
+		"SELECT b FROM named":             "cached; falls with " + schema + ".named",
 		"SELECT f(id) FROM child":         "not cached: the function f may write anything; writes *",
 		"SELECT * FROM gone":              "not cached: " + schema + ".gone: its engine MEMORY is not known to announce every change",
 	} {
