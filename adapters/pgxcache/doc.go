@@ -41,9 +41,10 @@
 //   - The pool itself is past the wrapper. What is written on a connection of [pgxpool.Pool.Acquire] (COPY by hand, LISTEN
 //     and what follows from it) must be announced with [DB.Touch], or by pgfollow.
 //   - All connections must be alike: user, search_path, time zone and the like are compared with the catalog's at every
-//     load, and a connection that differs, or has had temporary tables, answers only who has it. Settings of extensions are
-//     not compared, but for pg_trgm's and pgvector's. Yet a hit has no connection: where PrepareConn or BeforeAcquire change the session by the ctx of the
-//     call (a role or schema per tenant), use a pool and a DB for each, or [sqlcache.NoCache].
+//     load, and a connection that differs, or has had temporary tables, answers only who has it. Settings of extensions
+//     are not compared, but for pg_trgm's and pgvector's. Yet a hit has no connection: where PrepareConn or
+//     BeforeAcquire change the session by the ctx of the call (a role or schema per tenant), use a pool and a DB for
+//     each, or [sqlcache.NoCache].
 //   - Connections must be sessions: behind a pooler of transactions (PgBouncer in that mode) the end of a writer cannot be
 //     seen. A hook that resets sessions is no harm.
 //   - The name of a prepared statement, unless it is its own text, begins with a letter and has no blank in it: else it

@@ -23,10 +23,10 @@ type Connector struct {
 var _ driver.Connector = (*Connector)(nil)
 
 // New checks the options and reads the catalog, all within ctx. When the database is down the catalog is read at the
-// first statement instead. It fails where opts are no good (the error names the field), where the tracker's client caches
-// by itself ([invalidate.ErrWrongClient]), and where the database's answers may not be kept ([ErrUnfit]): on a replica,
-// with autocommit off, with uncommitted reads, with sql_select_limit or sql_auto_is_null set, with temporary tables (in MySQL with
-// any that a hook made), with a character set such as GBK whose letters may hide a quote.
+// first statement instead. It fails where opts are no good (the error names the field), where the tracker's client
+// caches by itself ([invalidate.ErrWrongClient]), and where the database's answers may not be kept ([ErrUnfit]): on a
+// replica, with autocommit off, with uncommitted reads, with sql_select_limit or sql_auto_is_null set, with temporary
+// tables (in MySQL with any that a hook made), with a character set such as GBK whose letters may hide a quote.
 //
 // sql.DB.Close closes the connector too.
 func New(ctx context.Context, inner driver.Connector, tracker *invalidate.Tracker, opts Options) (*Connector, error) {

@@ -99,6 +99,7 @@
 // # Cost
 //
 // A hit at the driver is about a microsecond for a small row and copies nothing but bytes. A write pays four round trips
-// to Redis, with Sentinels or a Cluster three more to a majority of those who decide, beside which the marks are read and a
-// fence is asked for. Each new connection pays three short queries, in MySQL four, a load one round trip to Redis beside its query.
+// to Redis, with Sentinels or a Cluster three more to a majority of those who decide, beside which the marks are read
+// and a fence is asked for. Each new connection pays three short queries, in MySQL four, a load one round trip to Redis
+// beside its query.
 package sqlcache

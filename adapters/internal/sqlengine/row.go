@@ -11,11 +11,12 @@ import (
 	"strings"
 )
 
-// A statement that names rows of one table by its primary key is told from those that are about the whole table. A
-// write falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that.
-// A write of such rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls
-// with the first too, what read named rows with each of theirs. Whoever adds a row may not name it, so an answer that
-// lacks some of its rows falls with the first as well. Marks are set for items too: what does not fall with a write may be stored while it is committed.
+// A statement that names rows of one table by its primary key is told from those that are about the whole table. A write
+// falls as an item: the table's tag is the whole of it, and everything that was read of the table falls with that. A
+// write of such rows is the items someRows(table) and oneRow(table, row) of each. What read the whole table falls with
+// the first too, what read named rows with each of theirs. Whoever adds a row may not name it, so an answer that lacks
+// some of its rows falls with the first as well. Marks are set for items too: what does not fall with a write may be
+// stored while it is committed.
 
 // rowMark parts a table's tag from what of it is meant. No name of a table has a zero byte.
 const rowMark = "\x00"
@@ -161,7 +162,7 @@ type byKey struct {
 	column string
 	kind   keyKind
 	keys   []keyValue
-	args   int      // how many there are
+	args   int      // how many the statement takes
 	others []string // of a write: what falls beside the rows
 }
 
