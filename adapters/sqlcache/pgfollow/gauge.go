@@ -61,11 +61,6 @@ func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publicati
 	}()
 	failed := false
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(s.f.opts.Every):
-		}
 		m, err := s.ask(ctx, &conn, pub)
 		switch {
 		case err == nil:
@@ -75,6 +70,11 @@ func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publicati
 		}
 		failed = err != nil
 		s.asked.Store(m)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(s.f.opts.Every):
+		}
 	}
 }
 
