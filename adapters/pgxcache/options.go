@@ -41,7 +41,7 @@ type Options struct {
 	Logger *slog.Logger // nil: silent
 }
 
-// Validate names the first field that cannot be used and how to mend it. New calls it.
+// Validate names the first field that cannot be used and how to mend it. New asks the same.
 func (o *Options) Validate() error {
 	shared := o.engine()
 	return shared.Validate("pgxcache")

@@ -52,18 +52,6 @@ func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
 func Postgres(t testing.TB) *Server {
 	t.Helper()
 	s, err := RunPostgres()
-	return s.until(t, err)
-}
-
-// MySQL starts MariaDB, or what [MySQLEnv] names, until the end of the test. Its superuser is root, without a password.
-func MySQL(t testing.TB) *Server {
-	t.Helper()
-	s, err := RunMySQL()
-	return s.until(t, err)
-}
-
-func (s *Server) until(t testing.TB, err error) *Server {
-	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +82,8 @@ func RunPostgres() (*Server, error) {
 	})
 }
 
-// RunMySQL is [MySQL] for a TestMain, which closes the server.
+// RunMySQL starts MariaDB, or what [MySQLEnv] names, for a TestMain, which closes the server. Its superuser is root, without
+// a password.
 func RunMySQL() (*Server, error) {
 	if mysqld := os.Getenv(MySQLEnv); mysqld != "" {
 		server, err := find(mysqld)
