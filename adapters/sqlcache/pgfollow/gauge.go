@@ -31,11 +31,16 @@ func (f *Follower) Staleness() time.Duration {
 }
 
 // Fence waits until every change that was committed before the call has been announced. A fence of the tracker in the
-// process that reads, after this one, has it seen there. It takes up to two measurements, see Options.Every; while the
+// process that reads, after this one, has it seen there. It has the lag measured at once, which takes some milliseconds;
+// if the server has yet to write out a commit (synchronous_commit = off) up to twice its wal_writer_delay, 400 ms. While the
 // server is away it waits for it, so give ctx an end. After Close it returns ErrClosed.
 func (f *Follower) Fence(ctx context.Context) error {
 	began := time.Now()
-	look := time.NewTicker(5 * time.Millisecond)
+	select {
+	case f.wanted <- struct{}{}:
+	default: // it will be taken after this
+	}
+	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for {
 		if at := f.proven.Load(); at != nil && at.After(began) {
@@ -51,8 +56,8 @@ func (f *Follower) Fence(ctx context.Context) error {
 	}
 }
 
-// gauge asks every Options.Every where the WAL ends and what is told of, on conn and then on others, until ctx ends. pub is
-// what conn said before.
+// gauge asks every Options.Every, and when a fence wants it, where the WAL ends and what is told of, on conn and then on
+// others, until ctx ends. pub is what conn said before.
 func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publication) {
 	defer func() {
 		if conn != nil {
@@ -70,9 +75,11 @@ func (s *session) gauge(ctx context.Context, conn *pgconn.PgConn, pub *publicati
 		}
 		failed = err != nil
 		s.asked.Store(m)
+		(*s.heed.Load())()
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.f.wanted:
 		case <-time.After(s.f.opts.Every):
 		}
 	}

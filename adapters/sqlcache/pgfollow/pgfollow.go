@@ -93,6 +93,7 @@ type Follower struct {
 
 	following atomic.Bool
 	proven    atomic.Pointer[time.Time] // what was committed before it has been announced
+	wanted    chan struct{}             // a fence waits for a measurement that begins after it took this
 	commits   atomic.Uint64
 	end       context.CancelFunc
 	done      chan struct{}
@@ -125,7 +126,7 @@ func Follow(ctx context.Context, cache Toucher, opts Options) (*Follower, error)
 		return nil, fmt.Errorf("pgfollow: Options.DSN: %w", err)
 	}
 	config.RuntimeParams["replication"] = "database"
-	f := &Follower{cache: cache, opts: opts, config: config, done: make(chan struct{})}
+	f := &Follower{cache: cache, opts: opts, config: config, wanted: make(chan struct{}, 1), done: make(chan struct{})}
 	s, err := f.open(ctx)
 	if err != nil {
 		return nil, err
@@ -176,18 +177,19 @@ func (f *Follower) run(ctx context.Context, s *session) {
 type session struct {
 	f       *Follower
 	conn    *pgconn.PgConn
-	asker   *pgconn.PgConn         // a plain one, for gauge
-	pub     *publication           // as it was last known
-	blind   bool                   // it is not known any more
-	from    uint32                 // transactions that began later have all been told by pub
-	tables  map[uint32]*table      // by the relation's id, as the server told
-	xid     uint32                 // of the transaction that is being sent
-	changed map[[2]string]*changes // in it, by schema and name of the table
-	at      uint64                 // position in the WAL up to which all is announced
-	unsaid  bool                   // but for what could not be
-	asked   atomic.Pointer[mark]   // where the WAL ended, by gauge
-	pending *mark                  // not reached yet
-	latest  *mark                  // the next to be
+	asker   *pgconn.PgConn                     // a plain one, for gauge
+	pub     *publication                       // as it was last known
+	blind   bool                               // it is not known any more
+	from    uint32                             // transactions that began later have all been told by pub
+	tables  map[uint32]*table                  // by the relation's id, as the server told
+	xid     uint32                             // of the transaction that is being sent
+	changed map[[2]string]*changes             // in it, by schema and name of the table
+	at      uint64                             // position in the WAL up to which all is announced
+	unsaid  bool                               // but for what could not be
+	asked   atomic.Pointer[mark]               // where the WAL ended, by gauge
+	heed    atomic.Pointer[context.CancelFunc] // ends the wait for the server's next message, so that asked is looked at
+	pending *mark                              // not reached yet
+	latest  *mark                              // the next to be
 }
 
 // open agrees with the server on a stream, and then makes everything fall: what was committed before is not in it. What is
@@ -266,9 +268,13 @@ const statusEvery = 10 * time.Second
 // silence is how long a server may say nothing at all: it was asked for an answer three times meanwhile.
 const silence = 3 * statusEvery
 
+// soon is how long the server has to write out what it did not tell of when it was asked how far it is.
+const soon = 50 * time.Millisecond
+
 // follow applies the stream until it breaks or ctx ends.
 func (s *session) follow(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
+	awake := s.sleep(ctx)
 	var gauging sync.WaitGroup
 	defer gauging.Wait()
 	defer end()
@@ -276,8 +282,12 @@ func (s *session) follow(ctx context.Context) error {
 	tick := min(statusEvery, s.f.opts.Every)
 	next, heard, told := time.Now().Add(tick), time.Now(), time.Now()
 	for {
+		woken := awake.Err() != nil
+		if woken {
+			awake = s.sleep(ctx) // before prove: it sees what was asked, or is woken again
+		}
 		waits := s.prove(ctx)
-		if now := time.Now(); now.After(next) {
+		if now := time.Now(); woken || now.After(next) {
 			if now.Sub(heard) > silence {
 				return errors.New("the server has fallen silent")
 			}
@@ -290,13 +300,15 @@ func (s *session) follow(ctx context.Context) error {
 			if s.unsaid && s.f.cache.Touch(ctx) == nil {
 				s.unsaid = false
 			}
-			next = now.Add(tick)
+			if next = now.Add(tick); waits {
+				next = now.Add(min(tick, soon))
+			}
 		}
-		wait, cancel := context.WithDeadline(ctx, next)
+		wait, cancel := context.WithDeadline(awake, next)
 		m, err := s.conn.ReceiveMessage(wait)
 		cancel()
 		if err != nil {
-			if ctx.Err() == nil && pgconn.Timeout(err) {
+			if ctx.Err() == nil && (pgconn.Timeout(err) || awake.Err() != nil) {
 				continue
 			}
 			return err
@@ -313,6 +325,13 @@ func (s *session) follow(ctx context.Context) error {
 			return errors.New("the server ended the stream")
 		}
 	}
+}
+
+// sleep gives what a wait for the server's next message ends with, when heed is called.
+func (s *session) sleep(ctx context.Context) context.Context {
+	awake, wake := context.WithCancel(ctx)
+	s.heed.Store(&wake)
+	return awake
 }
 
 // status tells the server how far we are, so that it lets go of its WAL.
