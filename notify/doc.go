@@ -78,6 +78,8 @@
 //   - A slot that Valkey 9 or Redis 8.4 moves with its keys at once is answered for by its former owner until that has heard of it, a
 //     moment later. The next view finds the move, which is a gap, so that what was read in between falls within AuditEvery, which a
 //     fence does not wait for. On servers from version 8 on every moved slot is a gap, one for all that moved between two views.
+//   - Redis 8.6 subscribes nobody while it is at maxmemory and has nothing to evict. A session that is to begin then waits for
+//     memory; those that are up go on.
 //   - Redis sends expired when it deletes the key, which may be long after its time has passed. It is no clock.
 //   - A Cluster with cluster-preferred-endpoint-type unknown-endpoint is refused: go-redis cannot read its CLUSTER SLOTS. Names
 //     that a Cluster or Sentinels tell are dialled as they are, so certificates may be for names alone.

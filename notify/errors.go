@@ -81,6 +81,9 @@ func broken(err error) bool {
 // busy reports whether a script or function is running on the server: no proof, and no gap either.
 func busy(err error) bool { return redis.HasErrorPrefix(err, "BUSY ") }
 
+// outOfMemory reports whether the server may use no more: Redis 8.6 subscribes nobody then.
+func outOfMemory(err error) bool { return redis.HasErrorPrefix(err, "OOM ") }
+
 // noDatabase reports whether SELECT was answered that there is no such database.
 func noDatabase(err error) bool {
 	return redis.HasErrorPrefix(err, "DB index is out of range") || redis.HasErrorPrefix(err, "invalid DB index")

@@ -131,9 +131,9 @@ func (s *session) talk() {
 		case <-timer.C:
 		}
 		now := s.clock()
-		busy := time.Duration(s.busyUntil.Load())
+		busy, full := time.Duration(s.busyUntil.Load()), time.Duration(s.fullUntil.Load())
 		_, n := s.wire.oldest()
-		sub, fences := s.p.due(now >= busy, n < mostPings)
+		sub, fences := s.p.due(now >= max(busy, full), now >= busy && n < mostPings)
 		if sub != nil {
 			if !s.say(&command{sub: sub}) {
 				return
@@ -179,7 +179,7 @@ func (p *primary) due(subscribes, pings bool) (sub *subscribe, fences []*fence) 
 		sub = p.planned
 		sub.sent = true
 	}
-	if subscribes && pings && sub == nil { // one at a time: what is not said is not to be lost
+	if pings && sub == nil { // one at a time: what is not said is not to be lost
 		fences, p.fences = p.fences, nil
 	}
 	return sub, fences

@@ -8,8 +8,9 @@ import (
 
 // Subscribe adds prefixes to the running subscription and returns when every event of every command executed after
 // it will be told; prefixes that are covered already cost nothing. It is no gap. Where there is no session it waits for
-// the next one, or for ctx; a subscription whose caller gave up may still come about. A *SetupError says that the
-// user may not subscribe to it; what was subscribed before stays.
+// the next one, or for ctx, and where a server is out of memory (Redis 8.6 subscribes nobody then) until it is not; a
+// subscription whose caller gave up may still come about. A *SetupError says that the user may not subscribe to it. What was
+// subscribed before stays.
 func (l *Listener) Subscribe(ctx context.Context, prefixes ...string) error {
 	if slices.Contains(prefixes, "") {
 		return errors.New("notify: Subscribe: an empty prefix: leave Options.Prefixes nil for every key")

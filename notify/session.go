@@ -41,6 +41,7 @@ type session struct {
 	pings     uint64        // the writer's
 	wake      chan struct{} // nudges talk
 	busyUntil atomic.Int64  // a reading of clock: until then BUSY would be answered again
+	fullUntil atomic.Int64  // likewise OOM, to subscriptions
 
 	looked  atomic.Pointer[time.Time] // when the last good look at the source began
 	flushes atomic.Uint64             // heard
@@ -183,6 +184,11 @@ func (s *session) refusal(err error) error {
 		return s.unplanned("an error that answers nothing (%v)", err)
 	case busy(err) && s.live: // no proof and no gap: it is asked again
 		s.busyUntil.Store(int64(s.clock() + busyPause))
+		s.again(c)
+		return nil
+	case outOfMemory(err) && s.live && c.sub != nil: // what is subscribed already stays
+		s.fullUntil.Store(int64(s.clock() + s.l.opts.Heartbeat))
+		s.l.log.warn("not subscribed yet", "addr", s.p.rdb.Addr, "prefixes", c.sub.prefixes, "err", err)
 		s.again(c)
 		return nil
 	case c.sub != nil && c.sub.optional && redis.HasErrorPrefix(err, "NOPERM"):
