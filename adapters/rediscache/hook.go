@@ -33,8 +33,8 @@ import (
 // a read of a key that an earlier command of the same pipeline changes stays with the rest, behind it.
 //
 // A command that may write makes every key fall that it names, or may name, below the prefixes, in this process and
-// before it returns, whether it failed or not. FLUSHALL, FLUSHDB, SWAPDB, CLUSTER FLUSHSLOT and an EXEC whose MULTI was not
-// in the same pipeline make all of them fall. What a script or a function changes without its name among the arguments falls
+// before it returns, whether it failed or not. FLUSHALL, FLUSHDB, SWAPDB, CLUSTER FLUSHSLOT, TRIMSLOTS and an EXEC whose
+// MULTI was not in the same pipeline make all of them fall. What a script or a function changes without its name among the arguments falls
 // with the event, as what others change does.
 //
 // Replies are those that go-redis itself would give, errors included, and belong to who asked: slices and maps are

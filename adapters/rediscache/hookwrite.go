@@ -14,7 +14,7 @@ var looks = names(
 	"ttl", "pttl", "expiretime", "pexpiretime", "httl", "hpttl", "hexpiretime", "hpexpiretime", // a moment's
 	"object", "dump", "memory", "randomkey", "keys", "dbsize", "touch",
 	"scan", "hscan", "sscan", "zscan", "srandmember", "hrandfield", "zrandmember",
-	"sinter", "sunion", "sdiff", "sintercard", "zinter", "zunion", "zdiff", "zintercard", "lcs", "sort_ro",
+	"sinter", "sunion", "sdiff", "sintercard", "zinter", "zunion", "zdiff", "zintercard", "lcs", "sort_ro", "digest",
 	"georadius_ro", "georadiusbymember_ro",
 	"xlen", "xrange", "xrevrange", "xread", "xinfo", "xpending",
 	"eval_ro", "evalsha_ro", "fcall_ro",
@@ -28,7 +28,7 @@ var looks = names(
 var turns = names("multi", "watch", "select", "auth", "hello", "reset", "client", "asking", "readonly")
 
 // clears are the commands after which nothing under a prefix can be trusted.
-var clears = names("flushall", "flushdb", "swapdb")
+var clears = names("flushall", "flushdb", "swapdb", "trimslots")
 
 func names(all ...string) map[string]bool {
 	m := make(map[string]bool, len(all))
