@@ -25,7 +25,7 @@ func TestFlagsAsRedis(t *testing.T) {
 	ctx := context.Background()
 	real, ours := redistest.Start(t).Client(t), notifytest.Start(t).Client(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	values := []string{"", "KEA", "A", "Kg", "K E", "KEAnm", "g$lshzxetd", "o", "k"}
+	values := []string{"", "KEA", "A", "Kg", "K E", "KEAnm", "g$lshzxetd", "q", "k"}
 	for range 300 {
 		var b strings.Builder
 		for range rnd.IntN(9) {
