@@ -111,11 +111,13 @@ func TestSniffedType(t *testing.T) {
 	}
 }
 
-// A Range header of nearly a megabyte, which net/http's own file server understands, is kept and counted as nothing.
+// A Range header of nearly a megabyte, which net/http's own file server understood before Go 1.27, is kept and counted as nothing.
 func TestPartAskedIsNotCounted(t *testing.T) {
 	s := serve(t, Options{MaxBytes: 8 << 20}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
-		http.ServeContent(w, r, "a.txt", time.Time{}, strings.NewReader("0123456789"))
+		w.Header().Set("Content-Range", "bytes 0-0/10")
+		w.WriteHeader(http.StatusPartialContent)
+		io.WriteString(w, "0")
 	})
 	long := "bytes=0-0" + strings.Repeat(",", 900_000)
 	a := s.get("/0", "Range", long)
