@@ -37,8 +37,8 @@ json_scalar json_serialize json_object json_array json_arrayagg json_objectagg j
 var postgresFormsUnkept = fields(`merge_action current_time current_timestamp localtime localtimestamp`)
 
 // postgresAdrift are columns and types in which more shows than tables: who has locked a row, the date at which the hour of a
-// zone is reckoned, the names of roles and schemas.
-var postgresAdrift = fields(`xmax cmin cmax timetz regrole regnamespace regcollation aclitem`)
+// zone is reckoned, the names of roles, schemas and databases.
+var postgresAdrift = fields(`xmax cmin cmax timetz regrole regnamespace regcollation regdatabase aclitem`)
 
 // postgresIdle are volatile and write no table.
 var postgresIdle = fields(`

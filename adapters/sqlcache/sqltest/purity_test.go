@@ -31,6 +31,8 @@ func TestKeptAnswersRepeat(t *testing.T) {
 		{"who locked the row last", "postgres", "", []string{table, row, "CREATE TABLE owned (it INT REFERENCES it)"}, "SELECT xmax FROM it", "INSERT INTO owned VALUES (1)"},
 		{"the name of a schema", "postgres", "", []string{"CREATE TABLE it (o OID)", "CREATE SCHEMA a", "INSERT INTO it SELECT oid FROM pg_namespace WHERE nspname = 'a'"},
 			"SELECT o::regnamespace::text FROM it", "ALTER SCHEMA a RENAME TO b"},
+		{"the name of a database", "postgres", "", []string{"CREATE TABLE it (o OID)", "DROP DATABASE IF EXISTS a", "DROP DATABASE IF EXISTS b", "CREATE DATABASE a",
+			"INSERT INTO it SELECT oid FROM pg_database WHERE datname = 'a'"}, "SELECT o::regdatabase::text FROM it", "ALTER DATABASE a RENAME TO b"},
 		{"a view of the server's before a table", "postgres", "", []string{"CREATE TABLE tables (n INT)", "SET search_path = information_schema, public"},
 			"SELECT count(*) FROM tables", "CREATE TABLE public.more (n INT)"},
 		{"a computed column", "mysql", "mariadb", []string{"CREATE TABLE it (id INT, born DATE, age INT AS (TIMESTAMPDIFF(YEAR, born, CURDATE())) VIRTUAL)",
@@ -58,16 +60,20 @@ func TestKeptAnswersRepeat(t *testing.T) {
 				b.dsn += "&search_path=information_schema,public"
 			}
 			_, oc := open(t, b)
+			if x := oc.Explain(c.query); x.Cached {
+				t.Errorf("%s: %v", c.query, x)
+			}
 			before := lines(t, session, c.query)
+			if strings.Contains(before, `type "regdatabase" does not exist`) {
+				t.Logf("NOT RUN: before PostgreSQL 19: %s", before)
+				return
+			}
 			if strings.Contains(strings.ToLower(before), "error") {
 				t.Fatal(before)
 			}
 			must(t, session, c.between)
 			if after := lines(t, session, c.query); after == before {
 				t.Errorf("%s is %q before and after %s: this shows nothing", c.query, before, c.between)
-			}
-			if x := oc.Explain(c.query); x.Cached {
-				t.Errorf("%s: %v", c.query, x)
 			}
 		})
 	}
