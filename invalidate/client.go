@@ -58,7 +58,8 @@ func (t *Tracker) Hears(rdb redis.UniversalClient) bool {
 
 // CheckClient returns nil if what rdb reads may be kept on this tracker: it is a client of the same kind, of one server,
 // a Sentinel group or a Cluster, that reads no replicas, caches nothing by itself and speaks to the tracker's database. With
-// Sentinels or a Cluster, where loads use the tracker's connections, its user and protocol are those of the tracker's client.
+// Sentinels or a Cluster, where loads use the tracker's connections, its user, its protocol and the name in its certificate are
+// those of the tracker's client.
 // Where it cannot be told from the options, it is asked for the run_id of a server that the tracker hears. The error says
 // what is wrong and what to give instead.
 func (t *Tracker) CheckClient(ctx context.Context, rdb redis.UniversalClient) error {
@@ -117,7 +118,8 @@ func kindOf(rdb redis.UniversalClient) string {
 	return ""
 }
 
-// mannerOf is what rdb's answers depend on beside the server: its user, who may not read every key, and its protocol.
+// mannerOf is what rdb's answers depend on beside the server: its user, who may not read every key and whom its certificate
+// may name, and its protocol.
 func mannerOf(rdb redis.UniversalClient) string {
 	var protocol int
 	switch c := rdb.(type) {
@@ -129,7 +131,11 @@ func mannerOf(rdb redis.UniversalClient) string {
 	if protocol < 2 { // go-redis's default
 		protocol = 3
 	}
-	return fmt.Sprintf("%q in RESP%d", account.Of(rdb), protocol)
+	manner := fmt.Sprintf("%q in RESP%d", account.Of(rdb), protocol)
+	if name := account.CertificateOf(rdb); name != "" {
+		manner += fmt.Sprintf(" with the certificate of %q", name)
+	}
+	return manner
 }
 
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.

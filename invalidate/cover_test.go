@@ -2,6 +2,9 @@ package invalidate
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"strings"
@@ -286,5 +289,26 @@ func TestHears(t *testing.T) {
 	own := connect(t, caching, Options{})
 	if own.Hears(caching) || !errors.Is(own.CheckClient(soon(t), caching), ErrWrongClient) {
 		t.Error("a tracker takes its own client, which caches, for one whose reads may be kept")
+	}
+}
+
+// Loads speak with the certificate of the tracker's client: whom another names may not read the same keys.
+// Seen to fail without CertificateOf in mannerOf.
+func TestCheckClientCertificate(t *testing.T) {
+	leak.Check(t)
+	c := redistest.Wire{TLS: redistest.NewTLS(t, false, "127.0.0.1")}.StartCluster(t, 1, 0)
+	shows := func(name string) redis.UniversalClient {
+		return c.Client(t, func(o *redis.ClusterOptions) { // which this server does not ask for
+			o.TLSConfig.Certificates = []tls.Certificate{{Leaf: &x509.Certificate{Subject: pkix.Name{CommonName: name}}}}
+		})
+	}
+	tr := connect(t, shows("app"), Options{})
+	if err := tr.CheckClient(soon(t), shows("app")); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"reader", ""} {
+		if err := tr.CheckClient(soon(t), shows(name)); !errors.Is(err, ErrWrongClient) {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package account
 
 import (
 	"cmp"
+	"crypto/x509"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -11,19 +12,38 @@ import (
 const Provided = "<the user that the credentials provider names>"
 
 // Of is the name of rdb's user, or Provided.
-func Of(rdb redis.UniversalClient) string {
+func Of(rdb redis.UniversalClient) string { return In(optionsOf(rdb)) }
+
+func optionsOf(rdb redis.UniversalClient) *redis.Options {
 	switch c := rdb.(type) {
 	case *redis.Client:
-		return In(c.Options())
+		return c.Options()
 	case *redis.ClusterClient:
 		o := c.Options()
-		return In(&redis.Options{
-			Username: o.Username, CredentialsProvider: o.CredentialsProvider,
+		return &redis.Options{
+			Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig, CredentialsProvider: o.CredentialsProvider,
 			CredentialsProviderContext:   o.CredentialsProviderContext,
 			StreamingCredentialsProvider: o.StreamingCredentialsProvider,
-		})
+		}
 	}
-	return In(new(redis.Options))
+	return new(redis.Options)
+}
+
+// CertificateOf is the common name of the certificate that rdb shows, which Redis 8.6 takes for its user if it is told to
+// (tls-auth-clients-user); "" where rdb has a password, which goes before it, or shows none.
+func CertificateOf(rdb redis.UniversalClient) string {
+	o := optionsOf(rdb)
+	if o.Password != "" || In(o) == Provided || o.TLSConfig == nil || len(o.TLSConfig.Certificates) == 0 {
+		return ""
+	}
+	shown := o.TLSConfig.Certificates[0]
+	if shown.Leaf == nil && len(shown.Certificate) > 0 {
+		shown.Leaf, _ = x509.ParseCertificate(shown.Certificate[0])
+	}
+	if shown.Leaf == nil {
+		return ""
+	}
+	return shown.Leaf.Subject.CommonName
 }
 
 // In is Of for a client of one server, with options o.
