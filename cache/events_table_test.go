@@ -35,7 +35,10 @@ var changes = []change{
 	{"SET @a 1 EX 100", "GETEX @a PERSIST", "@a", ""},
 	{"SET @a 1", "GETEX @a PXAT 1000", "@a", ""},
 	{"SET @a 1", "DELEX @a IFEQ 1", "@a", "DELEX"},
+	{"SET @a 1", "SET @a 2 IFEQ 1", "@a", "DELEX"},
+	{"SET @a 1 EX 100", "SET @a 2 KEEPTTL IFNE 3 GET", "@a", "DELEX"},
 	{"SET @b 1", "MSETEX 2 @a 1 @b 2 EX 100", "@a @b", "MSETEX"},
+	{"RPUSH @a 1", "MSETEX 2 @a 1 @b 2", "@a @b", "MSETEX"},
 	// Any type.
 	{"SET @a 1; SET @b 1; SET @c 1", "DEL @a @b", "@a @b", ""},
 	{"SET @a 1", "UNLINK @a", "@a", ""},
@@ -122,11 +125,14 @@ var changes = []change{
 	{"", "XGROUP CREATE @a g $$ MKSTREAM", "@a", ""},
 	{"XGROUP CREATE @a g $$ MKSTREAM", "XGROUP DESTROY @a g", "@a", ""},
 	{"XADD @a 1-1 f 1", "XDELEX @a IDS 1 1-1", "@a", "XDELEX"},
+	{"XADD @a 1-1 f 1; XGROUP CREATE @a g 0; XREADGROUP GROUP g c STREAMS @a >", "XACKDEL @a g IDS 1 1-1", "@a", "XACKDEL"},
+	{"", "XADD @a IDMP p i * f 1", "@a", "XCFGSET"},
 	// Bitmaps, HyperLogLogs.
 	{"", "SETBIT @a 3 1", "@a", ""},
 	{"", "BITFIELD @a SET u8 0 7", "@a", ""},
 	{"SETBIT @a 3 1", "BITOP NOT @b @a", "@b", ""},
 	{"SET @b 1", "BITOP AND @b @a", "@b", ""}, // of nothing: b is deleted
+	{"SETBIT @a 3 1; SETBIT @b 4 1", "BITOP DIFF @c @a @b", "@c", "XDELEX"},
 	{"", "PFADD @a 1", "@a", ""},
 	{"PFADD @a 1; PFADD @b 2", "PFMERGE @b @a", "@b", ""},
 	// Reads evict nothing, nor do writes that are refused.
@@ -135,6 +141,10 @@ var changes = []change{
 	{"HSET @a f 1", "HGETALL @a", "", ""},
 	{"SET @a 1; SET @b 2", "RENAMENX @a @b", "", ""},
 	{"SET @a 1", "SET @a 2 NX", "", ""},
+	{"SET @a 1", "SET @a 2 IFEQ 3", "", "DELEX"},
+	{"SET @a 1", "DELEX @a IFEQ 3", "", "DELEX"},
+	{"SET @b 1", "MSETEX 2 @a 1 @b 2 NX", "", "MSETEX"},
+	{"SET @a 1", "DIGEST @a", "", "DIGEST"},
 	{"SET @a 1; SET @b 1", "COPY @a @b", "", ""},
 	{"", "UNLINK @a", "", ""},
 }
