@@ -205,9 +205,14 @@ func (postgres) shape(ctx context.Context, q Querier, in *raw) error {
 var postgresKeys = map[string]keyKind{"21": integers, "23": integers, "20": integers, "2950": uuids}
 
 func (postgres) relations(ctx context.Context, q Querier, in *raw) error {
-	rows, err := q.Query(ctx, `WITH RECURSIVE unkept(oid, why) AS (
+	rows, err := q.Query(ctx, `WITH RECURSIVE adrift(type) AS ( -- see postgresAdrift
+			SELECT oid FROM pg_type WHERE typname IN ('regrole', 'regnamespace', 'regcollation', 'regdatabase', 'aclitem')
+			UNION SELECT oid FROM pg_type JOIN adrift ON typelem = type OR typbasetype = type),
+		unkept(oid, why) AS (
 			SELECT oid, CASE relkind WHEN 'f' THEN 'a foreign table' ELSE 'an unlogged table, which a crash of the server empties' END
 				FROM pg_class WHERE relkind = 'f' OR relpersistence = 'u'
+			UNION SELECT attrelid, 'a column that shows the names of roles, schemas or databases'
+				FROM pg_attribute JOIN adrift ON atttypid = type WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped
 			UNION SELECT inhparent, why FROM pg_inherits JOIN unkept ON inhrelid = unkept.oid)
 		SELECT n.nspname, c.relname, c.relkind::text, coalesce((SELECT min(why) FROM unkept WHERE unkept.oid = c.oid), ''),
 		(c.relrowsecurity)::text, CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE '' END,

@@ -31,6 +31,8 @@ func TestKeptAnswersRepeat(t *testing.T) {
 		{"who locked the row last", "postgres", "", []string{table, row, "CREATE TABLE owned (it INT REFERENCES it)"}, "SELECT xmax FROM it", "INSERT INTO owned VALUES (1)"},
 		{"the name of a schema", "postgres", "", []string{"CREATE TABLE it (o OID)", "CREATE SCHEMA a", "INSERT INTO it SELECT oid FROM pg_namespace WHERE nspname = 'a'"},
 			"SELECT o::regnamespace::text FROM it", "ALTER SCHEMA a RENAME TO b"},
+		{"a column of names of roles", "postgres", "", []string{"CREATE DOMAIN who AS REGROLE", "CREATE TABLE owned (by REGROLE, others who[])", "DROP ROLE IF EXISTS renamed", "DROP ROLE IF EXISTS named",
+			"CREATE ROLE named", "CREATE VIEW it AS SELECT by::text AS by, others::text AS others FROM owned", "INSERT INTO owned VALUES ('named', '{named}')"}, "SELECT * FROM it", "ALTER ROLE named RENAME TO renamed"},
 		{"the name of a database", "postgres", "", []string{"CREATE TABLE it (o OID)", "DROP DATABASE IF EXISTS a", "DROP DATABASE IF EXISTS b", "CREATE DATABASE a",
 			"INSERT INTO it SELECT oid FROM pg_database WHERE datname = 'a'"}, "SELECT o::regdatabase::text FROM it", "ALTER DATABASE a RENAME TO b"},
 		{"a view of the server's before a table", "postgres", "", []string{"CREATE TABLE tables (n INT)", "SET search_path = information_schema, public"},
