@@ -51,8 +51,8 @@
 // further columns have, or that they are or are not NULL, joined by AND, is about rows: a SELECT of plain columns, an
 // UPDATE or a DELETE. The values are one, a list (IN), or a slice as one argument (= ANY in PostgreSQL; or a pq.Array),
 // up to 128. Such a write, by whichever text, makes fall what was read of those rows and what was not read by the key,
-// and leaves what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows: it makes
-// fall what was not read by the key, or lacks one of the rows it asked for. (What lacks one falls with any UPDATE or
+// and leaves what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows (ON CONFLICT
+// DO NOTHING, or DO SELECT, among them): it makes fall what was not read by the key, or lacks one of the rows it asked for. (What lacks one falls with any UPDATE or
 // DELETE too.) A value is an integer, or in PostgreSQL a UUID, as a literal or as an argument of a Go type that can
 // mean nothing else. All other statements are about whole tables, and so are writes that may come back to other rows of
 // their table, by triggers or foreign keys: a DELETE in a tree whose branches go with it is about the whole tree, an

@@ -1,7 +1,6 @@
 package sqlengine
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,12 +62,27 @@ func (cat *catalog) namedRows(tokens []token, of *relation) *byKey {
 // newRows reports whether tokens, a statement that names no other relation than of, adds rows and changes none.
 func (cat *catalog) newRows(tokens []token, of *relation) bool {
 	c := clauses{cat: cat, of: of, tokens: tokens}
-	return of.key.kind != noKey && c.word("insert") && c.word("into") && c.name() &&
-		!slices.ContainsFunc(tokens, func(t token) bool { return t.kind == word && mayReplace[t.text] })
+	if of.key.kind == noKey || !c.word("insert") || !c.word("into") || !c.name() {
+		return false
+	}
+	for i, t := range tokens {
+		switch {
+		case t.kind != word || !mayReplace[t.text]:
+		case t.text == "select" && tokens[i-1].is("do"), locks(tokens, i): // ON CONFLICT DO SELECT FOR UPDATE
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // mayReplace are words that make an INSERT more than that.
-var mayReplace = fields("on or set select with table replace update ignore delete")
+var mayReplace = fields("or set select with table replace update ignore delete")
+
+// locks reports whether the word at i is the UPDATE of FOR [NO KEY] UPDATE, which changes nothing.
+func locks(tokens []token, i int) bool {
+	return i > 1 && tokens[i].is("update") && (tokens[i-1].is("for") || tokens[i-1].is("key") && tokens[i-2].is("no"))
+}
 
 func (c *clauses) peek() token {
 	if c.next < len(c.tokens) {

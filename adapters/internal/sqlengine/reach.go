@@ -175,7 +175,7 @@ func (cat *catalog) verbs(tokens []token, named []*relation) verbs {
 	var v verbs
 	for i, t := range tokens {
 		switch {
-		case t.kind != word:
+		case t.kind != word, locks(tokens, i):
 		case t.text == "insert":
 			v |= inserts
 		case t.text == "update":

@@ -221,7 +221,11 @@ func TestItems(t *testing.T) {
 		{"UPDATE it SET v = 1 WHERE id = ANY($1)", []any{nil}, []string{"main.it"}},
 		{"INSERT INTO it (id) VALUES ($1)", []any{7}, []string{some}},
 		{"INSERT INTO it SELECT * FROM it", nil, []string{"main.it"}},
-		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT DO NOTHING", []any{7}, []string{"main.it"}},
+		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT DO NOTHING", []any{7}, []string{some}},
+		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT (id) DO SELECT RETURNING v", []any{7}, []string{some}},
+		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT (id) DO SELECT FOR NO KEY UPDATE WHERE it.v > 0 RETURNING v", []any{7}, []string{some}},
+		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT (id) DO SELECT WHERE EXISTS (SELECT 1) RETURNING v", []any{7}, []string{"main.it"}},
+		{"INSERT INTO it (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET v = 1", []any{7}, []string{"main.it"}},
 		{"INSERT INTO plain VALUES (1)", nil, []string{"main.plain"}},
 	} {
 		st := cat.analyse(c.text)

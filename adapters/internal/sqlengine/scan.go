@@ -260,7 +260,7 @@ func (s *scanner) word(i int, w string) {
 		}
 	case "update":
 		switch {
-		case prev.is("for"), prev.is("key") && s.at(i-2).is("no"):
+		case locks(s.tokens, i):
 			s.f.locks = true
 		case prev.is("key"), prev.is("do"), prev.is("on"), next.is("set"):
 			s.write(i)

@@ -200,6 +200,8 @@ var rowWrites = []string{
 var ownWrites = map[string][]string{
 	"postgres": {
 		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT DO NOTHING", "INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1), ({b}, {v}, 2) ON CONFLICT DO NOTHING",
+		"INSERT INTO tree (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO SELECT FOR UPDATE RETURNING v", // before PostgreSQL 19 an error, as some others are
 		"UPDATE it SET v = {v} FROM part p WHERE it.id = {a}", "WITH x AS (DELETE FROM it WHERE id = {b}) UPDATE it SET v = {v} WHERE id = {a}",
 		"UPDATE it SET v = {v} WHERE id = ANY(ARRAY[{a}, {b}])", "UPDATE it SET v = {v} WHERE id IN ({a}::bigint, {b})",
 		"UPDATE it SET (v, id) = ({v}, {b}) WHERE id = {a}", "UPDATE it SET v = {v} WHERE id = {a} RETURNING id",
@@ -217,7 +219,8 @@ var ownWrites = map[string][]string{
 	"sqlite": {
 		"INSERT OR REPLACE INTO it (id, v) VALUES ({a}, {v})", "UPDATE it SET rowid = {b} WHERE id = {a}", "UPDATE it SET 'id' = {b} WHERE id = {a}",
 		"UPDATE unit SET 'code' = {v} WHERE id = {a}", "UPDATE unit SET [Code] = {v} WHERE id = {a}", "INSERT OR REPLACE INTO unit (id, code, v) VALUES ({a}, {v}, 1)",
-		"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1) ON CONFLICT (id) DO UPDATE SET code = excluded.code", "UPDATE OR REPLACE it SET id = {b} WHERE id = {a}", "INSERT INTO made (id, v) VALUES ({a}, {b})", "UPDATE made SET v = {b} WHERE id = {a}",
+		"INSERT INTO unit (id, code, v) VALUES ({a}, {v}, 1) ON CONFLICT (id) DO UPDATE SET code = excluded.code", "UPDATE OR REPLACE it SET id = {b} WHERE id = {a}", "INSERT INTO made (id, v) VALUES ({a}, {b})", "INSERT INTO made (id, v) VALUES ({a}, {b}) ON CONFLICT (id) DO NOTHING",
+		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT DO NOTHING", "UPDATE made SET v = {b} WHERE id = {a}",
 		"INSERT INTO it (id, v) VALUES ({a}, {v}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
 	},
 }
