@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/gofreshet/freshet/bench/internal/report"
@@ -176,13 +175,4 @@ func orCtx(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
-}
-
-// processCPU is what this process has used so far.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

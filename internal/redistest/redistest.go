@@ -226,7 +226,7 @@ func (s *Server) Stop() error {
 		return nil
 	}
 	s.proc.signal(syscall.SIGTERM)
-	s.proc.signal(syscall.SIGCONT)
+	s.proc.signal(thaw)
 	select {
 	case <-s.proc.done:
 		return nil
@@ -253,10 +253,10 @@ func (s *Server) Restart() error {
 }
 
 // Pause freezes the process (SIGSTOP): its connections stay open and silent, as behind a dead link or a stalled VM.
-func (s *Server) Pause() error { return s.signal("pause", syscall.SIGSTOP) }
+func (s *Server) Pause() error { return s.signal("pause", freeze) }
 
 // Resume ends Pause.
-func (s *Server) Resume() error { return s.signal("resume", syscall.SIGCONT) }
+func (s *Server) Resume() error { return s.signal("resume", thaw) }
 
 func (s *Server) signal(what string, sig syscall.Signal) error {
 	s.mu.Lock()
@@ -264,7 +264,7 @@ func (s *Server) signal(what string, sig syscall.Signal) error {
 	err := os.ErrProcessDone
 	if s.proc != nil {
 		err = s.proc.signal(sig)
-		s.paused = sig == syscall.SIGSTOP
+		s.paused = sig == freeze
 	}
 	if err != nil {
 		return s.fail(fmt.Errorf("redistest: %s %s: %w", what, s.Addr(), err))

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package sqltestdb runs real PostgreSQL and MariaDB servers for tests: on free loopback ports, in directories of their
 // own, killed and waited for at the end. A missing server fails the test and says how to install it. It needs no driver:
 // what is in the servers is for the tests to ask.
