@@ -47,21 +47,22 @@ func TestConnectRefusesClients(t *testing.T) {
 func TestConnectRefusesOptions(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer rdb.Close()
+	most := maxSlots // no constant: where an int has 32 bits, twice that is below 0
 	for field, o := range map[string]Options{
-		"Options.Slots is -1":                {Slots: -1},
-		"Options.Slots is 512":               {Slots: 512},
-		"Options.Slots is 1025":              {Slots: 1025},
-		"Options.Slots is 2147483648":        {Slots: 1 << 31},
-		"Options.Notify.DBs":                 {Notify: notify.Options{DBs: []int{1}}},
-		"Options.DBs is empty":               {Notify: notify.Options{DBs: []int{}}},
-		"Options.Notify.Channels":            {Notify: notify.Options{Channels: notify.Keyevent}},
-		"Options.Prefixes is empty":          {Notify: notify.Options{Prefixes: []string{}}},
-		"Options.Prefixes holds an empty":    {Notify: notify.Options{Prefixes: []string{"a", ""}}},
-		"Options.Flags is 9":                 {Notify: notify.Options{Flags: 9}},
-		"Options.Heartbeat is -1ns":          {Notify: notify.Options{Heartbeat: -1}},
-		"Options.PongTimeout is -1ns":        {Notify: notify.Options{PongTimeout: -1}},
-		"Options.PongTimeout (1ms) is below": {Notify: notify.Options{PongTimeout: time.Millisecond}},
-		"Options.AuditEvery is 1ns":          {Notify: notify.Options{AuditEvery: 1}},
+		"Options.Slots is -1":                   {Slots: -1},
+		"Options.Slots is 512":                  {Slots: 512},
+		"Options.Slots is 1025":                 {Slots: 1025},
+		fmt.Sprint("Options.Slots is ", 2*most): {Slots: 2 * most},
+		"Options.Notify.DBs":                    {Notify: notify.Options{DBs: []int{1}}},
+		"Options.DBs is empty":                  {Notify: notify.Options{DBs: []int{}}},
+		"Options.Notify.Channels":               {Notify: notify.Options{Channels: notify.Keyevent}},
+		"Options.Prefixes is empty":             {Notify: notify.Options{Prefixes: []string{}}},
+		"Options.Prefixes holds an empty":       {Notify: notify.Options{Prefixes: []string{"a", ""}}},
+		"Options.Flags is 9":                    {Notify: notify.Options{Flags: 9}},
+		"Options.Heartbeat is -1ns":             {Notify: notify.Options{Heartbeat: -1}},
+		"Options.PongTimeout is -1ns":           {Notify: notify.Options{PongTimeout: -1}},
+		"Options.PongTimeout (1ms) is below":    {Notify: notify.Options{PongTimeout: time.Millisecond}},
+		"Options.AuditEvery is 1ns":             {Notify: notify.Options{AuditEvery: 1}},
 	} {
 		if _, err := Connect(t.Context(), rdb, o); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
