@@ -23,11 +23,13 @@
 //
 // The publication may be altered, and tables made, altered or dropped. It is asked for again every Options.Every, and where
 // what was told is told no more, or may not have been told meanwhile, everything falls once; until then a change may fall on
-// too little, and does not count as announced for [Follower.Staleness]. What else DDL makes of rows sqlcache finds by itself,
-// within its Options.CatalogEvery. Of REFRESH MATERIALIZED VIEW CONCURRENTLY nobody tells: announce it by Touch. A transaction
-// that was begun before is thought to be told of in nothing beside its own rows. Releases of PostgreSQL before 13.21, 14.18,
-// 15.13, 16.9 and 17.5 may forget to tell of an added table: there nothing is thought to be told of any more, once the
-// publication has been altered, until the follower connects again.
+// too little, and does not count as announced for [Follower.Staleness]. What else DDL makes of rows sqlcache finds by
+// itself, within its Options.CatalogEvery. Of REFRESH MATERIALIZED VIEW CONCURRENTLY nobody tells: announce it by Touch. A
+// transaction that was begun before is thought to be told of in nothing beside its own rows. A table that was left out by
+// PostgreSQL 19's EXCEPT, and is in again before the publication is asked for, shows in the server's statistics alone
+// (track_counts), some seconds later: then everything falls. Releases of PostgreSQL before 13.21, 14.18, 15.13, 16.9 and
+// 17.5 may forget to tell of an added table: there nothing is thought to be told of any more, once the publication has been
+// altered, until the follower connects again.
 //
 // The slot is temporary, so a follower that is gone keeps no WAL on the server. What was committed while nobody
 // followed is not known, so whenever following begins everything falls. In between foreign changes are not heard, and

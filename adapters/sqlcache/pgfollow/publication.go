@@ -63,11 +63,15 @@ func sums(name string, server version) string {
 	if server.major >= 15 {
 		namespaces = "UNION ALL SELECT ROW(s.xmin, s.*)::text FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid AND p.pubname = '" + name + "'"
 	}
+	counted := ""
+	if server.major >= 19 { // a table that was left out by EXCEPT and is in again leaves no other trace, and this one a little later
+		counted = "UNION ALL SELECT pg_stat_get_tuples_inserted('pg_publication_rel'::regclass)::text"
+	}
 	return `pg_current_wal_insert_lsn()::text,
 		(SELECT sum(hashtextextended(what, 0))::text FROM (
 			SELECT ROW(p.xmin, p.*)::text AS what FROM pg_publication p WHERE p.pubname = '` + name + `'
 			UNION ALL SELECT ROW(r.xmin, r.*)::text FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = '` + name + `'
-			` + namespaces + `) AS definition),
+			` + namespaces + ` ` + counted + `) AS definition),
 		(SELECT sum(hashtextextended(what, 0))::text FROM (
 			SELECT ROW(c.oid, c.xmin, c.relname, n.nspname, c.relkind, c.relpersistence)::text AS what FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 				WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'f') AND c.relpersistence <> 't'
