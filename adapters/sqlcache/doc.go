@@ -51,14 +51,14 @@
 // further columns have, or that they are or are not NULL, joined by AND, is about rows: a SELECT of plain columns, an
 // UPDATE or a DELETE. The values are one, a list (IN), or a slice as one argument (= ANY in PostgreSQL; or a pq.Array),
 // up to 128. Such a write, by whichever text, makes fall what was read of those rows and what was not read by the key,
-// and leaves what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows (ON CONFLICT
-// DO NOTHING, or DO SELECT, among them): it makes fall what was not read by the key, or lacks one of the rows it asked for. (What lacks one falls with any UPDATE or
-// DELETE too.) A value is an integer, or in PostgreSQL a UUID, as a literal or as an argument of a Go type that can
-// mean nothing else. All other statements are about whole tables, and so are writes that may come back to other rows of
-// their table, by triggers or foreign keys: a DELETE in a tree whose branches go with it is about the whole tree, an
-// UPDATE is not. Tables with heirs or partitions have no rows of their own in this sense, and writes to SQLite's with
-// an ON CONFLICT in their definition are about all of them. [Connector.Explain] tells by which column,
-// [Connector.TouchRows] announces rows that were written around sqlcache.
+// and leaves what was read of other rows alone. So does an INSERT ... VALUES that can do nothing but add rows (ON
+// CONFLICT DO NOTHING, or DO SELECT, among them): it makes fall what was not read by the key, or lacks one of the rows
+// it asked for. (What lacks one falls with any UPDATE or DELETE too.) A value is an integer, or in PostgreSQL a UUID,
+// as a literal or as an argument of a Go type that can mean nothing else. All other statements are about whole tables,
+// and so are writes that may come back to other rows of their table, by triggers or foreign keys: a DELETE in a tree
+// whose branches go with it is about the whole tree, an UPDATE is not. Tables with heirs or partitions have no rows of
+// their own in this sense, and writes to SQLite's with an ON CONFLICT in their definition are about all of them.
+// [Connector.Explain] tells by which column, [Connector.TouchRows] announces rows that were written around sqlcache.
 //
 // # What passes by
 //
@@ -76,10 +76,11 @@
 //   - Writers that go around sqlcache and announce nothing. Package pgfollow hears of them by PostgreSQL's replication,
 //     and of what followed from them, row by row; package outbox by a table that triggers write; both a moment after their
 //     commit.
-//   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers and
-//     functions; until then rows may fall by a primary key that is another column by now. A table made anew (TRUNCATE,
-//     VACUUM FULL, REFRESH) counts as DDL, which empties memory; REFRESH MATERIALIZED VIEW CONCURRENTLY does not and shows
-//     nowhere, so announce it. In MySQL without the PROCESS privilege tables made within one second look alike.
+//   - DDL that goes around sqlcache is noticed within [Options.CatalogEvery]: of tables, columns, types, views, triggers
+//     and functions; until then rows may fall by a primary key that is another column by now. A table made anew
+//     (TRUNCATE, VACUUM FULL, REPACK, REFRESH) counts as DDL, which empties memory; REFRESH MATERIALIZED VIEW
+//     CONCURRENTLY does not and shows nowhere, so announce it. In MySQL without the PROCESS privilege tables made within
+//     one second look alike.
 //   - Triggers, views and foreign keys must be visible to the database user. In MySQL that needs the TRIGGER privilege;
 //     without it every write flushes all. SQLite's temporary triggers are not seen: announce what they write.
 //   - Connections must be sessions: behind a pooler of transactions (PgBouncer in that mode) the end of a writer cannot be

@@ -1,7 +1,8 @@
 // Package pgfollow announces changes that anybody makes to a PostgreSQL database, as package sqlcache announces its own:
 // it follows the server's logical replication and touches the tables of each commit.
 //
-// The server needs wal_level = logical, the user the REPLICATION attribute, and the database a publication:
+// The server needs wal_level = logical (from PostgreSQL 19 on replica is enough), the user the REPLICATION attribute, and the
+// database a publication:
 //
 //	CREATE PUBLICATION freshet FOR ALL TABLES
 //
