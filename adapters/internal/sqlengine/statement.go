@@ -134,8 +134,8 @@ func (cat *catalog) one(tokens []token) *Statement {
 		return cat.query(tokens)
 	case "insert", "update", "delete", "replace", "merge":
 		return cat.dml(tokens, scan(tokens, cat))
-	case "show":
-		return cat.pass("SHOW")
+	case "show", "wait": // PostgreSQL's WAIT FOR LSN
+		return cat.pass(strings.ToUpper(first))
 	case "explain", "describe", "desc": // in MySQL all are one
 		if slices.ContainsFunc(tokens, func(t token) bool { return t.is("analyze") || t.is("analyse") }) {
 			return cat.flush("EXPLAIN ANALYZE runs what it explains")

@@ -112,6 +112,7 @@ var only = map[string][]sqlCase{
 		{"COPY users FROM STDIN", flushes, "*"}, {"DO $$ begin end $$", flushes, "*"},
 		{"SELECT " + strings.Repeat("x", 64) + " FROM users", flushes, "*"},
 		{"SET search_path = x", passes, ""},
+		{"WAIT FOR LSN '0/1' WITH (MODE 'primary_flush', TIMEOUT 10)", passes, ""},
 		{"SELECT * FROM users AS u(a, b)", reads, "public.users"},
 	},
 	"mysql": {
