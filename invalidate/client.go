@@ -131,11 +131,10 @@ func mannerOf(rdb redis.UniversalClient) string {
 	if protocol < 2 { // go-redis's default
 		protocol = 3
 	}
-	manner := fmt.Sprintf("%q in RESP%d", account.Of(rdb), protocol)
 	if name := account.CertificateOf(rdb); name != "" {
-		manner += fmt.Sprintf(" with the certificate of %q", name)
+		return fmt.Sprintf("the one whom the certificate of %q names in RESP%d", name, protocol)
 	}
-	return manner
+	return fmt.Sprintf("%q in RESP%d", account.Of(rdb), protocol)
 }
 
 // failoverAddr is what go-redis puts for the address of a client whose server Sentinels choose.

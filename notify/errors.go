@@ -99,8 +99,11 @@ func handshakeFault(err error, user string) error {
 		redis.HasErrorPrefix(err, "invalid password"), redis.HasErrorPrefix(err, "invalid username-password"),
 		redis.HasErrorPrefix(err, "AUTH "), redis.HasErrorPrefix(err, "Client sent AUTH"):
 		fix := fmt.Sprintf("redis.Options{Username: %q, Password: <the password of that user>}", user)
-		if user == account.Provided {
+		switch user {
+		case account.Provided:
 			fix = "a credentials provider that gives a user and a password which the server knows"
+		case account.Certified:
+			fix = "redis.Options{Username: <a user>, Password: <its password>}, or a certificate that names a user (tls-auth-clients-user)"
 		}
 		return &SetupError{MissingAuth, fix, err}
 	case noDatabase(err):

@@ -77,6 +77,19 @@ func TestProvidedUserMends(t *testing.T) {
 	wantFault(t, err, MissingACL, "ACL SETUSER <the user that the credentials provider names> +psubscribe &__keyspace@0__:*")
 }
 
+// Nor is who shows a certificate, by which the server may know another user. This server does not, so that it is the default one.
+func TestCertifiedUserMends(t *testing.T) {
+	leak.Check(t)
+	s := redistest.Wire{TLS: redistest.NewTLS(t, true, "127.0.0.1")}.Start(t)
+	rdb := s.Client(t)
+	do(t, rdb, "ACL", "SETUSER", "default", "-psubscribe")
+	_, err := Listen(testContext(t), rdb, Options{})
+	wantFault(t, err, MissingACL, "ACL SETUSER <the user that ACL WHOAMI names> +psubscribe &__keyspace@0__:*")
+	do(t, rdb, "ACL", "SETUSER", "default", "resetpass", ">secret")
+	_, err = Listen(testContext(t), s.Client(t), Options{})
+	wantFault(t, err, MissingAuth, "redis.Options{Username: <a user>, Password: <its password>}, or a certificate that names a user (tls-auth-clients-user)")
+}
+
 // A client of one server that is a node of a Cluster hears that node alone, and Status says so.
 func TestNodeOfCluster(t *testing.T) {
 	leak.Check(t)

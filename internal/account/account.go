@@ -11,7 +11,10 @@ import (
 // Provided stands for a user that the client's credentials provider names, anew for every connection.
 const Provided = "<the user that the credentials provider names>"
 
-// Of is the name of rdb's user, or Provided.
+// Certified stands for the user where a certificate may name it, see [CertificateOf]: the server alone knows.
+const Certified = "<the user that ACL WHOAMI names>"
+
+// Of is the name of rdb's user, Provided or Certified.
 func Of(rdb redis.UniversalClient) string { return In(optionsOf(rdb)) }
 
 func optionsOf(rdb redis.UniversalClient) *redis.Options {
@@ -31,9 +34,15 @@ func optionsOf(rdb redis.UniversalClient) *redis.Options {
 
 // CertificateOf is the common name of the certificate that rdb shows, which Redis 8.6 takes for its user if it is told to
 // (tls-auth-clients-user); "" where rdb has a password, which goes before it, or shows none.
-func CertificateOf(rdb redis.UniversalClient) string {
-	o := optionsOf(rdb)
-	if o.Password != "" || In(o) == Provided || o.TLSConfig == nil || len(o.TLSConfig.Certificates) == 0 {
+func CertificateOf(rdb redis.UniversalClient) string { return certificate(optionsOf(rdb)) }
+
+func certificate(o *redis.Options) string {
+	switch {
+	case o.Password != "" || provides(o) || o.TLSConfig == nil:
+		return ""
+	case o.TLSConfig.GetClientCertificate != nil:
+		return called
+	case len(o.TLSConfig.Certificates) == 0:
 		return ""
 	}
 	shown := o.TLSConfig.Certificates[0]
@@ -46,10 +55,20 @@ func CertificateOf(rdb redis.UniversalClient) string {
 	return shown.Leaf.Subject.CommonName
 }
 
+// called stands for what a callback would name.
+const called = "<what GetClientCertificate gives>"
+
 // In is Of for a client of one server, with options o.
 func In(o *redis.Options) string {
-	if o.CredentialsProvider != nil || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil {
+	switch {
+	case provides(o):
 		return Provided
+	case certificate(o) != "":
+		return Certified
 	}
 	return cmp.Or(o.Username, "default")
+}
+
+func provides(o *redis.Options) bool {
+	return o.CredentialsProvider != nil || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil
 }

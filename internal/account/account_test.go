@@ -55,6 +55,7 @@ func TestCertificateOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	read, unread := tls.Certificate{Leaf: app}, tls.Certificate{Certificate: [][]byte{der}}
+	give := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &read, nil }
 	provide := func() (string, string) { return "", "" }
 	for _, c := range []struct {
 		want string
@@ -65,12 +66,16 @@ func TestCertificateOf(t *testing.T) {
 		{"", redis.UniversalOptions{TLSConfig: &tls.Config{Certificates: make([]tls.Certificate, 1)}}},
 		{"app", redis.UniversalOptions{TLSConfig: &tls.Config{Certificates: []tls.Certificate{read}}}},
 		{"app", redis.UniversalOptions{TLSConfig: &tls.Config{Certificates: []tls.Certificate{unread}}}},
+		{called, redis.UniversalOptions{TLSConfig: &tls.Config{GetClientCertificate: give}}},
 		{"", redis.UniversalOptions{TLSConfig: &tls.Config{Certificates: []tls.Certificate{read}}, Password: "secret"}},
 		{"", redis.UniversalOptions{TLSConfig: &tls.Config{Certificates: []tls.Certificate{read}}, CredentialsProvider: provide}},
 	} {
 		for _, rdb := range clients(c.o) {
 			if got := CertificateOf(rdb); got != c.want {
 				t.Errorf("%T of %+v: %q, want %q", rdb, c.o, got, c.want)
+			}
+			if got := Of(rdb); c.want != "" && got != Certified {
+				t.Errorf("%T of %+v: user %q", rdb, c.o, got)
 			}
 			rdb.Close()
 		}
