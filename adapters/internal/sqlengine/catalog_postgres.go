@@ -44,8 +44,14 @@ var postgresAdrift = fields(`xmax cmin cmax timetz regrole regnamespace regcolla
 var postgresIdle = fields(`
 random random_normal setseed clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 nextval currval lastval setval
 pg_sleep pg_sleep_for pg_sleep_until pg_notify pg_current_xact_id txid_current pg_relation_size pg_table_size
-pg_total_relation_size pg_database_size pg_indexes_size pg_stat_get_activity pg_lock_status current_query
-pg_logical_emit_message
+pg_total_relation_size pg_database_size pg_tablespace_size pg_indexes_size pg_lock_status current_query
+pg_logical_emit_message array_sample array_shuffle pg_is_in_recovery pg_is_wal_replay_paused
+pg_get_wal_replay_pause_state pg_current_wal_lsn pg_current_wal_flush_lsn pg_current_wal_insert_lsn
+pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_last_committed_xact
+pg_xact_commit_timestamp pg_xact_status txid_status pg_prepared_xact pg_blocking_pids pg_safe_snapshot_blocking_pids
+pg_cancel_backend pg_terminate_backend pg_reload_conf pg_rotate_logfile pg_switch_wal pg_create_restore_point
+pg_export_snapshot pg_notification_queue_usage pg_stat_clear_snapshot pg_stat_force_next_flush pg_sequence_last_value
+pg_partition_tree pg_partition_ancestors
 `)
 
 func (postgres) function(name string, cat *catalog) purity {
@@ -68,7 +74,7 @@ func (postgres) builtin(name, volatility string) purity {
 		return pure
 	case name == "set_config", strings.HasPrefix(name, "pg_advisory"), strings.HasPrefix(name, "pg_try_advisory"):
 		return stateful
-	case strings.Contains(name, "_to_xml"), volatility == "v" && !postgresIdle[name]:
+	case strings.Contains(name, "_to_xml"), volatility == "v" && !postgresIdle[name] && !strings.HasPrefix(name, "pg_stat_get_"):
 		return anything
 	}
 	return fickle

@@ -119,16 +119,21 @@ func (cat *catalog) unknown(why string) *Statement {
 
 func (cat *catalog) pass(why string) *Statement { return &Statement{class: passes, why: why} }
 
-func (cat *catalog) one(tokens []token) *Statement {
-	first := ""
+// verb is the word that tokens begin with, behind brackets.
+func verb(tokens []token) string {
 	for _, t := range tokens {
 		if !t.is("(") {
 			if t.kind == word {
-				first = t.text
+				return t.text
 			}
 			break
 		}
 	}
+	return ""
+}
+
+func (cat *catalog) one(tokens []token) *Statement {
+	first := verb(tokens)
 	switch first {
 	case "select", "with", "values", "table":
 		return cat.query(tokens)
@@ -150,12 +155,41 @@ func (cat *catalog) one(tokens []token) *Statement {
 		st.ddl = true
 		st.loose = st.atOnce // it commits
 		return st
-	case "call", "copy", "do", "execute", "lock", "notify":
+	case "call", "copy", "do", "execute":
 		if cat.dialect.Name() != "mysql" { // in a transaction they cannot end it
 			return cat.flush("not understood: " + strings.ToUpper(first))
 		}
+	case "declare", "fetch", "move", "close", "lock", "notify", "analyze", "analyse", "vacuum", "checkpoint":
+		if cat.dialect.Name() == "postgres" {
+			return cat.aside(first, tokens)
+		}
 	}
 	return cat.unknown("not understood: " + strings.ToUpper(first))
+}
+
+// aside is what PostgreSQL does with no row: it maintains, locks or tells, or moves a cursor. What a cursor may write, by
+// functions, counts as written by what declared it, in the same transaction: the server takes no other writes into one.
+func (cat *catalog) aside(first string, tokens []token) *Statement {
+	if first != "declare" {
+		return cat.pass(strings.ToUpper(first))
+	}
+	for i := 2; i < len(tokens); i++ { // 1 is its name
+		if !tokens[i].is("for") {
+			continue
+		}
+		asked := tokens[i+1:]
+		switch verb(asked) {
+		case "select", "with", "values", "table":
+			st := cat.query(asked)
+			if st.class == reads {
+				st = cat.pass("DECLARE")
+			}
+			st.taints = st.taints || tokens[i-1].is("hold") && tokens[i-2].is("with")
+			return st
+		}
+		break
+	}
+	return cat.unknown("not understood: DECLARE")
 }
 
 // query is SELECT and what else may be a pure read.
