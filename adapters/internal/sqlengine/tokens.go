@@ -162,7 +162,7 @@ func (l *lexer) comment() {
 }
 
 // quoted reads from a quote to its match; a doubled one stands for itself. Where a backslash comes before a quote the
-// text ends in one place or another by a setting of the server.
+// text ends in one place or another by a setting of the server; two of them end nothing by any.
 func (l *lexer) quoted(q byte, k tokenKind, plain bool) {
 	var b strings.Builder
 	for i := l.at + 1; i < len(l.sql); i++ {
@@ -175,6 +175,9 @@ func (l *lexer) quoted(q byte, k tokenKind, plain bool) {
 			l.at = i + 1
 			l.emit(k, b.String())
 			return
+		case c == '\\' && !plain && i+1 < len(l.sql) && l.sql[i+1] == c && (l.backslash || l.dollarQuotes):
+			b.WriteString(`\\`)
+			i++
 		case c == '\\' && !plain && i+1 < len(l.sql) && l.sql[i+1] == q && (l.backslash || l.dollarQuotes):
 			l.doubt = "a backslash before a quote"
 			return
