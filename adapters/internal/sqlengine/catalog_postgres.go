@@ -26,7 +26,7 @@ timezone to_timestamp to_date to_number to_tsvector to_tsquery plainto_tsquery p
 ts_headline jsonb_populate_record json_populate_record json_populate_recordset jsonb_populate_recordset json_to_record
 json_to_recordset jsonb_to_record jsonb_to_recordset generate_series make_timestamptz string_agg array_agg quote_literal
 quote_nullable date timestamptz timestamp time timetz interval text date_add date_subtract json_object_agg_strict
-json_agg_strict jsonb_agg_strict extract overlaps money enum_first enum_last enum_range
+json_agg_strict jsonb_agg_strict extract overlaps money enum_first enum_last enum_range length
 `)
 
 // postgresForms are calls by the grammar alone, without a function of that name.

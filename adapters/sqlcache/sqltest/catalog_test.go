@@ -270,6 +270,7 @@ func TestExtensions(t *testing.T) {
 	for query, want := range map[string]string{
 		"SELECT min(id), max(name), count(*) FROM it":                      "true [public.it] []",
 		"SELECT replace(name, 'a', 'b'), split_part(name, '.', 1) FROM it": "true [public.it] []",
+		"SELECT length(name), id FROM it WHERE length(name) > 1":           "true [public.it] []",
 		"SELECT encode(digest(name::text, 'md5'), 'hex') FROM it":          "true [public.it] []",
 		"UPDATE it SET name = 'x' WHERE id = 1":                            "false [] [public.it]",
 		"INSERT INTO it (id, name) VALUES (1, pgp_sym_encrypt('x', 'y'))":  "false [] [public.it]",
