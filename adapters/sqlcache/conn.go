@@ -47,7 +47,7 @@ func (c *conn) tainted() bool {
 
 // Close is called when database/sql needs it no more.
 func (c *conn) Close() error {
-	if c.tainted() || c.InTx() {
+	if c.tainted() || c.InTx() || c.Stays() {
 		c.Broken = true // its session goes with it
 	}
 	c.Detach()
@@ -55,8 +55,14 @@ func (c *conn) Close() error {
 }
 
 // IsValid is asked when database/sql takes the connection back: the driver's goes back too. One whose session is
-// another by now, or that has a transaction open, is closed: nobody else shall find it in the pool.
+// another by now, or that has a transaction open, is closed: nobody else shall find it in the pool. One with SQLite's
+// settings stays: whoever made them counts on finding it here again.
 func (c *conn) IsValid() bool {
+	if c.Stays() && !c.c.pool.keep {
+		r := c.Link.(*real)
+		c.c.pool.lend(r)
+		return !c.Broken && r.valid()
+	}
 	if c.tainted() {
 		return false
 	}

@@ -110,9 +110,11 @@ func (p *pool) dial(ctx context.Context) (*real, error) {
 // Put gives a connection back. One that is broken, or has become another session, is closed.
 func (p *pool) Put(l sqlengine.Link, broken bool) {
 	r := l.(*real)
-	defer func() { <-p.slots }()
+	if !r.lent {
+		defer func() { <-p.slots }()
+	}
 	r.used = time.Now()
-	old := r.state.Tainted || r.used.Sub(r.born) > longestLife
+	old := r.state.Tainted || r.state.Stays || r.used.Sub(r.born) > longestLife
 	if broken || old && !p.keep || !r.valid() {
 		r.close()
 		if broken {
@@ -128,6 +130,14 @@ func (p *pool) Put(l sqlengine.Link, broken bool) {
 	}
 	p.idle = append(p.idle, r)
 	p.mu.Unlock()
+}
+
+// lend gives the place of r to others, while nobody knows when it comes back. Else who waits for a place might be who holds it.
+func (p *pool) lend(r *real) {
+	if !r.lent {
+		r.lent = true
+		<-p.slots
+	}
 }
 
 // Tidy closes what nobody has used for long.

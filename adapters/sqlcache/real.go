@@ -18,6 +18,7 @@ type real struct {
 	session sqlengine.Session
 	born    time.Time
 	used    time.Time
+	lent    bool // it takes no place of the pool's
 	stmts   map[string]*prepared
 }
 

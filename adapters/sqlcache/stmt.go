@@ -24,7 +24,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
-	if n := st.Input.Load(); n > 0 && c.Link == nil {
+	if n := st.Input.Load(); n > 0 && c.Like() {
 		return &stmt{conn: c, query: query, input: int(n) - 1}, nil
 	}
 	r, err := c.attach(ctx)

@@ -58,6 +58,7 @@ func (a *analysis) says(query string, fresh bool) *Statement {
 	case writes:
 		all := a.cat.flush("the catalog is being changed")
 		all.written = []string{allTables} // hides no DDL
+		all.taints = all.taints || st.taints
 		return all
 	}
 	return st

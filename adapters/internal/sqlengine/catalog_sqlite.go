@@ -57,6 +57,8 @@ func (sqlite) function(name string, _ *catalog) purity {
 	switch {
 	case sqlitePure[name]:
 		return pure
+	case name == "load_extension":
+		return stateful
 	case sqliteFickle[name]:
 		return fickle
 	}

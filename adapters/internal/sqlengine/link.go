@@ -25,6 +25,7 @@ type State struct {
 	Held    bool
 	Tainted bool // the session is not like a fresh one any more
 	Loose   bool // it is not known whether a transaction is open
+	Stays   bool // it has settings that show in no answer, but that whoever made them counts on
 }
 
 // NewID names a session among all that ever were.

@@ -26,6 +26,7 @@ type Statement struct {
 	why      string   // why it is not kept
 	taints   bool     // the connection is another one afterwards: settings, temporary tables, locks
 	local    bool     // a setting that ends with the transaction
+	stays    bool     // a setting that shows in no answer, but must stay with who made it
 	tables   []string // base tables read
 	written  []string // what falls, as items: tables with all that falls with them; allTables alone: any
 	byKey    *byKey   // it is about rows that it names; nil: about whole tables
@@ -91,12 +92,17 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 	for _, st := range parts {
 		switch {
 		case st.class >= flushes:
-			return cat.flush("several statements, one of them " + st.why)
+			all = cat.flush("several statements, one of them " + st.why)
+			for _, st := range parts {
+				all.taints, all.stays = all.taints || st.taints, all.stays || st.stays
+			}
+			return all
 		case st.class == writes:
 			all.class = writes
 			all.written = append(all.written, st.written...)
 		}
 		all.taints = all.taints || st.taints
+		all.stays = all.stays || st.stays
 		all.atOnce = all.atOnce || st.atOnce
 	}
 	all.written = compact(all.written)
@@ -104,16 +110,16 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 }
 
 // flush is the answer to whatever is not understood. Whoever may have written anything may also have changed the
-// session, and in MySQL have committed.
+// session, but for SQLite's statements, and in MySQL have committed.
 func (cat *catalog) flush(why string) *Statement {
-	return &Statement{class: flushes, why: why, taints: true, written: []string{allTables, catalogTag},
+	return &Statement{class: flushes, why: why, taints: cat.dialect.Name() != "sqlite", written: []string{allTables, catalogTag},
 		atOnce: cat.dialect.Name() == "mysql"}
 }
 
 // unknown is flush for what may also begin or end a transaction, so that nobody can say what the texts after it commit.
 func (cat *catalog) unknown(why string) *Statement {
 	st := cat.flush(why)
-	st.atOnce, st.loose = true, true
+	st.atOnce, st.loose, st.taints = true, true, true
 	return st
 }
 
@@ -153,6 +159,7 @@ func (cat *catalog) one(tokens []token) *Statement {
 	case "create", "alter", "drop", "truncate", "rename", "grant", "revoke", "comment", "refresh", "reindex":
 		st := cat.flush(strings.ToUpper(first))
 		st.ddl = true
+		st.taints = st.taints || slices.ContainsFunc(tokens, func(t token) bool { return sqliteOwn[strings.ToLower(t.text)] })
 		st.loose = st.atOnce // it commits
 		return st
 	case "call", "copy", "do", "execute":
@@ -160,8 +167,11 @@ func (cat *catalog) one(tokens []token) *Statement {
 			return cat.flush("not understood: " + strings.ToUpper(first))
 		}
 	case "declare", "fetch", "move", "close", "lock", "notify", "analyze", "analyse", "vacuum", "checkpoint":
-		if cat.dialect.Name() == "postgres" {
+		switch {
+		case cat.dialect.Name() == "postgres":
 			return cat.aside(first, tokens)
+		case cat.dialect.Name() == "sqlite" && (first == "vacuum" || first == "analyze"):
+			return cat.flush(strings.ToUpper(first))
 		}
 	}
 	return cat.unknown("not understood: " + strings.ToUpper(first))
@@ -318,7 +328,15 @@ func (cat *catalog) control(first string, tokens []token) *Statement {
 // quiet are SQLite's pragmas that only tell.
 var quiet = fields(`table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list database_list
 data_version compile_options function_list collation_list integrity_check quick_check foreign_key_check page_count
-freelist_count module_list pragma_list`)
+freelist_count module_list pragma_list optimize wal_checkpoint incremental_vacuum user_version application_id`)
+
+// steady are SQLite's pragmas that change the connection, but no answer.
+var steady = fields(`foreign_keys defer_foreign_keys ignore_check_constraints legacy_alter_table busy_timeout synchronous journal_mode
+journal_size_limit wal_autocheckpoint cache_size cache_spill mmap_size temp_store page_size auto_vacuum secure_delete
+query_only fullfsync checkpoint_fullfsync analysis_limit threads soft_heap_limit hard_heap_limit`)
+
+// sqliteOwn are in a definition of what is the connection's alone, or may do anything to it.
+var sqliteOwn = set("temp", "temporary", "virtual")
 
 func (cat *catalog) setting(first string, tokens []token) *Statement {
 	st := &Statement{class: passes, why: "changes the session", taints: true}
@@ -328,18 +346,25 @@ func (cat *catalog) setting(first string, tokens []token) *Statement {
 	}
 	switch first {
 	case "pragma":
-		for i, t := range tokens {
-			if i > 0 && t.name() && quiet[t.text] && !has("=") {
-				return cat.pass("PRAGMA")
-			}
-		}
 		if len(tokens) == 2 { // a question
 			return cat.pass("PRAGMA")
 		}
-		if has("foreign_keys") || has("busy_timeout") || has("cache_size") || has("synchronous") {
-			return st
+		about := 1
+		if len(tokens) > 3 && tokens[2].is(".") {
+			about = 3
 		}
-		return cat.flush("PRAGMA")
+		if len(tokens) > about && tokens[about].name() {
+			switch name := strings.ToLower(tokens[about].text); {
+			case quiet[name]:
+				return cat.pass("PRAGMA")
+			case steady[name]:
+				st.taints, st.stays = false, true
+				return st
+			}
+		}
+		st = cat.flush("PRAGMA")
+		st.taints = true
+		return st
 	case "set":
 		if has("(") || has("statement") {
 			return cat.flush("SET of an expression")

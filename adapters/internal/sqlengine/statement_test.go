@@ -129,7 +129,8 @@ var only = map[string][]sqlCase{
 		{"SELECT 1--1 FROM users", reads, "public.users"},
 		{"SELECT /*! SQL_NO_CACHE */ * FROM users", flushes, "*"},
 		{"SELECT /*M! 1 */ * FROM users", flushes, "*"},
-		{"SELECT 'it\\'s' FROM users", flushes, "*"},
+		{"SELECT 'it\\'s' FROM users", flushes, "*"}, {`SELECT 'C:\\dir\\' FROM users WHERE a = ' FROM orders '`, reads, "public.users"},
+		{`SELECT 'C:\\dir\\\' FROM users`, flushes, "*"},
 		{"SELECT @x FROM users", passes, ""}, {"SELECT @x := 1 FROM users", passes, ""},
 		{"SELECT * FROM users LOCK IN SHARE MODE", passes, ""},
 		{"SELECT * FROM users INTO OUTFILE 'x'", flushes, "*"},
@@ -179,6 +180,24 @@ func TestStatements(t *testing.T) {
 					t.Errorf("%s: %q has %v, not %s", d.Name(), c.sql, have, want)
 				}
 			}
+		}
+	}
+}
+
+// A connection to SQLite is closed after what changes it for others, and kept with what only whoever did it counts on.
+func TestChangesOfSession(t *testing.T) {
+	cat := shop(SQLite())
+	for sql, want := range map[string]struct{ taints, stays bool }{
+		"PRAGMA foreign_keys = OFF": {stays: true}, "PRAGMA main.busy_timeout(100)": {stays: true}, "PRAGMA foreign_keys": {},
+		"PRAGMA case_sensitive_like = 1": {taints: true}, "PRAGMA table_info(foreign_keys)": {},
+		"PRAGMA recursive_triggers = 1; PRAGMA foreign_keys = 0": {taints: true, stays: true},
+		"CREATE TABLE t (id INT); PRAGMA foreign_keys = 0":       {stays: true},
+		"CREATE TABLE t (id INT)":                                {}, "DROP TABLE users": {}, "INSERT INTO nowhere(id) VALUES (1)": {}, "VACUUM": {},
+		"CREATE TEMP TABLE t (id INT)": {taints: true}, "CREATE TABLE temp.t (id INT)": {taints: true}, `CREATE TRIGGER "temp".t AFTER INSERT ON users BEGIN SELECT 1; END`: {taints: true},
+		"CREATE VIRTUAL TABLE t USING x": {taints: true}, "ATTACH 'x' AS y": {taints: true}, "SELECT load_extension('x')": {taints: true}, "frobnicate": {taints: true},
+	} {
+		if st := cat.analyse(sql); st.taints != want.taints || st.stays != want.stays {
+			t.Errorf("%q: taints %t, stays %t (%s)", sql, st.taints, st.stays, st.why)
 		}
 	}
 }

@@ -47,6 +47,14 @@ func (u *Use) Detach() {
 	u.Link = nil
 }
 
+// Stays reports whether the connection is to be kept from one use to the next, for settings that whoever made them counts on.
+func (u *Use) Stays() bool {
+	return u.Link != nil && u.tx == nil && u.Link.State().Stays && !u.Link.State().Loose
+}
+
+// Like reports whether answers from memory are those of the connection too, if there is one.
+func (u *Use) Like() bool { return u.Link == nil || u.Stays() && !u.Link.State().Tainted }
+
 // Saw notes what an error says of the connection, and returns it.
 func (u *Use) Saw(err error) error {
 	if err != nil && u.Link != nil && u.Link.Broken(err) {
@@ -139,7 +147,7 @@ func (u *Use) analysis(ctx context.Context) (a *analysis, fresh bool, err error)
 
 // MayAsk reports whether an answer to st may come from memory, and how old it may be: 0 for as old as Options say.
 func (u *Use) MayAsk(ctx context.Context, st *Statement) (bound time.Duration, ok bool) {
-	if st.class != reads || u.Link != nil || u.tx != nil || st.oversize.now() {
+	if st.class != reads || !u.Like() || u.tx != nil || st.oversize.now() {
 		return 0, false
 	}
 	bound = boundIn(ctx)

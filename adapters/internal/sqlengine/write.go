@@ -150,6 +150,7 @@ func (u *Use) Around(ctx context.Context, st *Statement, run func(Link) error) (
 		return nil, err
 	}
 	state := l.State()
+	state.Stays = state.Stays || st.stays
 	switch st.class {
 	case reads, passes, savepoints:
 		if st.taints && !(st.local && u.tx != nil) {
