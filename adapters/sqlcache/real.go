@@ -54,7 +54,18 @@ func (r *real) run(ctx context.Context, query string, args []driver.NamedValue) 
 	return execStmt(ctx, st, args)
 }
 
+// counted is what database/sql says before it asks a prepared statement.
+func counted(st driver.Stmt, args []driver.NamedValue) error {
+	if n := st.NumInput(); n >= 0 && n != len(args) {
+		return fmt.Errorf("sql: expected %d arguments, got %d", n, len(args))
+	}
+	return nil
+}
+
 func execStmt(ctx context.Context, st driver.Stmt, args []driver.NamedValue) (driver.Result, error) {
+	if err := counted(st, args); err != nil {
+		return nil, err
+	}
 	if s, ok := st.(driver.StmtExecContext); ok {
 		return s.ExecContext(ctx, args)
 	}
@@ -91,6 +102,9 @@ func (r *real) preparedRows(ctx context.Context, query string, args []driver.Nam
 }
 
 func queryStmt(ctx context.Context, st driver.Stmt, args []driver.NamedValue) (driver.Rows, error) {
+	if err := counted(st, args); err != nil {
+		return nil, err
+	}
 	if s, ok := st.(driver.StmtQueryContext); ok {
 		return s.QueryContext(ctx, args)
 	}

@@ -141,6 +141,19 @@ func TestErrors(t *testing.T) {
 				t.Errorf("%q: %v, want %v", q, got, want)
 			}
 		}
+		for _, args := range [][]any{{}, {1, 2}} {
+			q := "UPDATE t SET s = 'a' WHERE id = " + b.param()
+			_, want := plain.Exec(q, args...)
+			_, got := db.Exec(q, args...)
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%q with %d arguments: %v, want %v", q, len(args), got, want)
+			}
+			q = "SELECT s FROM t WHERE id = " + b.param()
+			want, got = plain.QueryRow(q, args...).Scan(new(string)), db.QueryRow(q, args...).Scan(new(string))
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%q with %d arguments: %v, want %v", q, len(args), got, want)
+			}
+		}
 		if _, err := db.Prepare("SELECT nope FROM t"); err == nil && b.dialect != "sqlite" {
 			t.Error("a statement that cannot be prepared was")
 		}
