@@ -47,7 +47,7 @@ func (c *conn) tainted() bool {
 
 // Close is called when database/sql needs it no more.
 func (c *conn) Close() error {
-	if c.tainted() || c.InTx() || c.Stays() {
+	if c.tainted() || c.InTx() {
 		c.Broken = true // its session goes with it
 	}
 	c.Detach()

@@ -66,8 +66,8 @@
 // session may have come to matter (LAST_INSERT_ID, settings, temporary tables); when it is closed a changed session is
 // closed too, so give settings that all connections shall have in the DSN. A connection that was given SQLite's
 // foreign_keys, busy_timeout or another PRAGMA that shows in no answer keeps it, as without sqlcache, and is then one
-// beside [Options.MaxConns]. Several result sets, answers beyond the caps
-// and arguments whose meaning only the driver knows pass by as well.
+// beside [Options.MaxConns]. Several result sets, answers beyond the caps and arguments whose meaning only the driver
+// knows pass by as well.
 //
 // # Guarantees
 //
