@@ -110,7 +110,7 @@ func (p *pool) dial(ctx context.Context) (*real, error) {
 // Put gives a connection back. One that is broken, or has become another session, is closed.
 func (p *pool) Put(l sqlengine.Link, broken bool) {
 	r := l.(*real)
-	if !r.lent {
+	if !r.state.Lent {
 		defer func() { <-p.slots }()
 	}
 	r.used = time.Now()
@@ -134,8 +134,8 @@ func (p *pool) Put(l sqlengine.Link, broken bool) {
 
 // lend gives the place of r to others, while nobody knows when it comes back. Else who waits for a place might be who holds it.
 func (p *pool) lend(r *real) {
-	if !r.lent {
-		r.lent = true
+	if !r.state.Lent {
+		r.state.Lent = true
 		<-p.slots
 	}
 }

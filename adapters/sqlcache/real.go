@@ -18,7 +18,6 @@ type real struct {
 	session sqlengine.Session
 	born    time.Time
 	used    time.Time
-	lent    bool // it takes no place of the pool's
 	stmts   map[string]*prepared
 }
 

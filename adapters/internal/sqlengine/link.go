@@ -26,6 +26,7 @@ type State struct {
 	Tainted bool // the session is not like a fresh one any more
 	Loose   bool // it is not known whether a transaction is open
 	Stays   bool // it has settings that show in no answer, but that whoever made them counts on
+	Lent    bool // it takes no place of its pool's, so that a load beside it always finds one
 }
 
 // NewID names a session among all that ever were.

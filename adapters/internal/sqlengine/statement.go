@@ -90,22 +90,23 @@ func (cat *catalog) union(parts []*Statement) *Statement {
 		}
 	}
 	for _, st := range parts {
-		switch {
-		case st.class >= flushes:
+		if st.class >= flushes {
 			all = cat.flush("several statements, one of them " + st.why)
-			for _, st := range parts {
-				all.taints, all.stays = all.taints || st.taints, all.stays || st.stays
-			}
-			return all
-		case st.class == writes:
+			break
+		}
+		if st.class == writes {
 			all.class = writes
 			all.written = append(all.written, st.written...)
 		}
+	}
+	for _, st := range parts {
 		all.taints = all.taints || st.taints
 		all.stays = all.stays || st.stays
 		all.atOnce = all.atOnce || st.atOnce
 	}
-	all.written = compact(all.written)
+	if all.class == writes {
+		all.written = compact(all.written)
+	}
 	return all
 }
 
@@ -325,7 +326,7 @@ func (cat *catalog) control(first string, tokens []token) *Statement {
 	return st
 }
 
-// quiet are SQLite's pragmas that only tell.
+// quiet are SQLite's pragmas that tell, or change neither rows nor the connection.
 var quiet = fields(`table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list database_list
 data_version compile_options function_list collation_list integrity_check quick_check foreign_key_check page_count
 freelist_count module_list pragma_list optimize wal_checkpoint incremental_vacuum user_version application_id`)

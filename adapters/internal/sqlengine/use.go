@@ -52,8 +52,10 @@ func (u *Use) Stays() bool {
 	return u.Link != nil && u.tx == nil && u.Link.State().Stays && !u.Link.State().Loose
 }
 
-// Like reports whether answers from memory are those of the connection too, if there is one.
-func (u *Use) Like() bool { return u.Link == nil || u.Stays() && !u.Link.State().Tainted }
+// Like reports whether memory may answer for the connection, if there is one.
+func (u *Use) Like() bool {
+	return u.Link == nil || u.Stays() && u.Link.State().Lent && !u.Link.State().Tainted
+}
 
 // Saw notes what an error says of the connection, and returns it.
 func (u *Use) Saw(err error) error {

@@ -60,23 +60,40 @@ func TestSettingStays(t *testing.T) {
 	})
 }
 
-// A connection that is kept for its settings takes no place from others, whoever has it. Seen to hang when it did.
+// A connection that is kept for its settings takes no place from others, whoever has it, and while it still does it reads by
+// itself. Seen to hang when it took one for good, and when memory answered for it at once.
 func TestSettingTakesNoPlace(t *testing.T) {
-	db, _ := open(t, newBase(t, "sqlite"), func(o *sqlcache.Options) { o.MaxConns = 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for range 3 {
-		if _, err := db.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil {
-			t.Fatal(err)
-		}
-		conn, err := db.Conn(ctx) // the one that is kept
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		var is int
-		if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&is); err != nil || is != 100 {
-			t.Fatal(is, err)
+	for _, b := range []base{newBase(t, "sqlite"), {dialect: "sqlite", dsn: ":memory:"}} {
+		db, _ := open(t, b, func(o *sqlcache.Options) { o.MaxConns = 1 })
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		must(t, db, "CREATE TABLE a (id INT)", "INSERT INTO a VALUES (1)")
+		for i := range 3 {
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var is, id int
+			for range 2 { // where it was set, and where it was kept
+				if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 100"); err != nil {
+					t.Fatal(err)
+				}
+				if err := conn.QueryRowContext(ctx, "SELECT id FROM a").Scan(&id); err != nil || id != 1 {
+					t.Fatal(b.dsn, i, id, err)
+				}
+				conn.Close()
+				if conn, err = db.Conn(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&is); err != nil || is != 100 {
+				t.Fatal(b.dsn, i, is, err)
+			}
+			if b.dsn == ":memory:" { // has one connection in all
+				conn.Close()
+			} else {
+				defer conn.Close()
+			}
 		}
 	}
 }
