@@ -105,6 +105,16 @@ func start(t *testing.T, args ...string) *watching {
 	return w
 }
 
+// over reports whether the program has ended.
+func (w *watching) over() bool {
+	select {
+	case <-w.out.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // end waits for the end of the program and returns what it wrote, times cut out.
 func (w *watching) end(t *testing.T) string {
 	t.Helper()
